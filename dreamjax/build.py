@@ -1,0 +1,329 @@
+"""From a config to everything that a sweep needs, checked before anything compiles.
+
+All that a user can get wrong is found here, in the order in which it is read: keys,
+model, taps, objective, runs, image sizes. What comes out is pure functions and arrays.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dreamjax import config as configs
+from dreamjax import models, sweep, text
+from dreamjax.dream import Evaluation, Pieces, make_evaluation, make_step
+from dreamjax.errors import choose, require
+from dreamjax.hparams import Hparam
+from dreamjax.images import load_image
+from dreamjax.labels import ASSETS, class_index
+from dreamjax.models.layers import Rules
+from dreamjax.models.model import Model, check_size, tap_shapes
+from dreamjax.objectives import Objective, check_objective
+from dreamjax.optimizers import make_optimizer, optimizer_hparams
+from dreamjax.params.image import STARTS, image_param
+from dreamjax.params.spatial import SPATIAL
+from dreamjax.projections import PROJECTIONS
+from dreamjax.regularizers import REGULARIZERS
+from dreamjax.transforms import TRANSFORMS, chain
+from dreamjax.types import Array, DreamStep, HParams, Key, Taps
+
+PHOTOS = ("chelsea", "coffee")
+IMAGES = ("target", "reference")  # hyperparameters whose values are pictures
+WHOLE = {"class", "channel", "y", "x"}  # reads that select by a whole number
+
+
+class Experiment(NamedTuple):
+    """A sweep that is ready to compile.
+
+    Attributes:
+      config: as plain values.
+      model: the network.
+      step: the pure step of one run.
+      evaluation: how the images of one run are judged.
+      images: (state, hp) -> [B, H, W, C] of one run.
+      runs: one dict of the values as written (labels, file names) per run.
+      values: hyperparameter name -> [R, ...], what the program is given.
+      objective: what is maximized.
+      penalties: names of the penalties in the program.
+      image_hashes: picture name -> sha256 of its pixels, for the recipe.
+      block: R, runs of one call.
+    """
+
+    config: dict[str, Any]
+    model: Model
+    step: DreamStep
+    evaluation: Evaluation
+    images: Callable
+    runs: list[dict[str, Any]]
+    values: dict[str, np.ndarray]
+    objective: Objective
+    penalties: tuple[str, ...]
+    image_hashes: dict[str, str]
+    block: int
+
+
+def build(config: Mapping[str, Any], model: Model | None = None) -> Experiment:
+    """Returns the experiment that a config describes.
+
+    Args:
+      config: a ConfigDict or nested dict with every key of `base_config`.
+      model: the network; None loads config["model"].
+
+    Raises:
+      ValueError: naming the key, its value and what is allowed.
+    """
+    config = configs.plain(config)
+    configs.check_keys(config)
+    size = check_numbers(config)
+    model = models.load(config["model"]) if model is None else model
+    check_size(model.record, size)
+    runs = sweep.expand(
+        config["hparams"],
+        mode=config["sweep"],
+        samples=config["samples"],
+        seed=config["seed"],
+    )
+
+    shapes = tap_shapes(model, size)
+    parsed = text.parse_objective(
+        config["objective"],
+        hparams=config["hparams"],
+        labels=model.record.labels,
+        taps=shapes,
+    )
+    objective = parsed.objective
+    swept = {name: [run[name] for run in runs] for name in runs[0]}
+    for name in _names(objective, {"class"}):
+        swept[name] = [_as_class(v, model.record.labels) for v in swept[name]]
+    swept |= {name: [value] for name, value in parsed.constants.items()}
+    check_objective(objective, shapes, swept)
+
+    read = {"seed"} | objective.hparams
+    numbers = {n: v for n, v in swept.items() if n not in IMAGES}
+    penalties = _active_penalties(numbers)
+    projections = _active_projections(numbers)
+    transforms, names = text.parse_transforms(
+        config["transforms"],
+        factories=TRANSFORMS,
+        hparams=numbers,
+        limits=_limits(numbers),
+    )
+    read |= names | optimizer_hparams(config["optimizer"], config["gradient"])
+    for name in penalties:
+        read |= {name, *REGULARIZERS[name].hparams}
+    for name in projections:
+        read |= set(PROJECTIONS[name].hparams)
+    read |= {"decay_power"} if config["param"] == "fourier" else set()
+    read |= {"init_std"} if config["start"] == "noise" else set()
+    read |= {"redirect_steps"} if config["redirect_relu"] else set()
+    configs.check_read(config["hparams"], frozenset(read), sweep.varying(runs))
+    _check_redirect(config, model)
+
+    pictures = _pictures(swept, read, size, config["channels"])
+    whole = _names(objective, WHOLE) | {"seed"}
+    values = {
+        name: _stack(name, swept[name], len(runs), pictures, whole)
+        for name in sorted(read)
+    }
+    start = config["start"]
+    if start not in STARTS:
+        pictures |= {start: load_picture(start, size, config["channels"])}
+        start = pictures[start]
+    pieces = Pieces(
+        taps=_with_channels(model, config["channels"]),
+        param=image_param(
+            choose("param", config["param"], SPATIAL),
+            size=size,
+            batch=config["batch"],
+            channels=config["channels"],
+            color=config["color"],
+            range_=config["range"],
+            start=start,
+        ),
+        transform=chain(*transforms),
+        objective=objective,
+        penalties={name: REGULARIZERS[name].penalty for name in penalties},
+        projections=tuple(PROJECTIONS[name].project for name in projections),
+        optimizer=make_optimizer(
+            config["optimizer"], config["gradient"], (*size, config["channels"])
+        ),
+        redirect=config["redirect_relu"],
+    )
+    _check_gradient(pieces, config)
+    view = _view_size(pieces, size, config["channels"], values)
+    check_size(model.record, view)
+    limit = config["runs_per_call"] or sweep.runs_that_fit(
+        tap_shapes(model, view), config["batch"]
+    )
+    return Experiment(
+        config=config,
+        model=model,
+        step=make_step(pieces),
+        evaluation=make_evaluation(pieces),
+        images=lambda state, hp: pieces.param.apply(state.params, hp),
+        runs=runs,
+        values=values,
+        objective=objective,
+        penalties=tuple(penalties),
+        image_hashes={
+            name: hashlib.sha256(np.ascontiguousarray(image)).hexdigest()
+            for name, image in pictures.items()
+        },
+        block=sweep.block_size(len(runs), limit),
+    )
+
+
+def check_numbers(config: Mapping[str, Any]) -> tuple[int, int]:
+    """Returns (H, W) after checking the counts and sizes of a config.
+
+    Raises:
+      ValueError: naming the key, its value and what is allowed.
+    """
+    size = config["size"]
+    size = (size, size) if isinstance(size, int) else tuple(size)
+    require(
+        len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size),
+        "size",
+        config["size"],
+        "one side or (height, width), whole pixels above 0",
+    )
+    least = {"batch": 1, "channels": 1, "steps": 1, "log_every": 1, "samples": 1}
+    least |= {"runs_per_call": 0, "steps_per_call": 0, "evaluation_draws": 1}
+    for name, low in least.items():
+        require(config[name] >= low, name, config[name], f"at least {low}")
+    for step in config["image_steps"]:
+        require(step >= 0, "image_steps", config["image_steps"], "steps are >= 0")
+    choose("rows", config["rows"], config["hparams"])
+    return size
+
+
+def load_picture(name: str, size: tuple[int, int], channels: int) -> np.ndarray:
+    """Returns a picture [H, W, C] in [0, 1], cropped to the aspect and resized.
+
+    Args:
+      name: a file, or "chelsea" or "coffee", the photos that come with dreamjax.
+      size: (H, W).
+      channels: 3, or 1 for the mean of RGB.
+
+    Raises:
+      ValueError: no such picture, or a number of channels that no photo has.
+    """
+    if name == configs.NO_IMAGE:
+        raise ValueError(
+            "a picture is needed here (hparams.target or hparams.reference): give a"
+            f" file, or one of {', '.join(PHOTOS)}."
+        )
+    path = Path(str(ASSETS / f"{name}.png")) if name in PHOTOS else Path(name)
+    image = load_image(path, size)
+    require(channels in (1, 3), "channels", channels, "1 or 3 to start from a picture")
+    return image if channels == 3 else image.mean(axis=2, keepdims=True)
+
+
+def _as_class(value: Any, labels: tuple[str, ...]) -> Any:
+    return class_index(value, labels) if isinstance(value, str) else value
+
+
+def _names(objective: Objective, kinds: set[str]) -> set[str]:
+    """Returns the hyperparameters that select by one of these kinds of index."""
+    return {
+        read.index.name
+        for read in objective.reads
+        if read.kind in kinds and isinstance(read.index, Hparam)
+    }
+
+
+def _active_penalties(swept: Mapping[str, Sequence]) -> list[str]:
+    return [name for name in REGULARIZERS if any(v != 0 for v in swept[name])]
+
+
+def _active_projections(swept: Mapping[str, Sequence]) -> list[str]:
+    return [name for name, entry in PROJECTIONS.items() if entry.active(swept)]
+
+
+def _limits(swept: Mapping[str, Sequence]) -> dict[str, int]:
+    """Returns the largest value of each hyperparameter, for static margins."""
+    limits = {}
+    for name, values in swept.items():
+        if all(isinstance(v, int | float) and math.isfinite(v) for v in values):
+            limits[name] = math.ceil(max(values))
+    return limits
+
+
+def _pictures(
+    swept: Mapping[str, Sequence], read: set[str], size: tuple[int, int], channels: int
+) -> dict[str, np.ndarray]:
+    names = {value for name in IMAGES if name in read for value in swept[name]}
+    return {name: load_picture(name, size, channels) for name in sorted(names)}
+
+
+def _stack(
+    name: str,
+    values: Sequence[Any],
+    runs: int,
+    pictures: Mapping[str, np.ndarray],
+    whole: set[str],
+) -> np.ndarray:
+    """Returns one hyperparameter of all runs, [R, ...], as the program takes it."""
+    if name in IMAGES:
+        return np.stack([pictures[value] for value in values])
+    dtype = np.int32 if name in whole else np.float32
+    try:
+        array = np.asarray(values, dtype)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"hparams.{name}={tuple(values)[:5]!r} are not numbers."
+        ) from None
+    if len(array) == 1:
+        array = np.repeat(array, runs, axis=0)  # a constant of the objective's text
+    return array
+
+
+def _with_channels(model: Model, channels: int) -> Callable[[Any, Array, Rules], Taps]:
+    """Returns the model's taps for images of `channels`; gray is shown to all."""
+    wanted = model.record.channels
+    if channels == wanted:
+        return model.taps
+    require(channels == 1, "channels", channels, f"{model.record.name} takes {wanted}")
+    return lambda variables, images, rules: model.taps(
+        variables, jnp.repeat(images, wanted, axis=-1), rules
+    )
+
+
+def _check_redirect(config: Mapping[str, Any], model: Model) -> None:
+    if config["redirect_relu"] and not model.record.redirectable:
+        raise ValueError(
+            f"redirect_relu=True is not possible: {model.record.name} does not use"
+            " dreamjax's ReLU. Aim at a tap before the nonlinearity instead."
+        )
+
+
+def _check_gradient(pieces: Pieces, config: Mapping[str, Any]) -> None:
+    """Lets the optimizer see shapes, so that a transform that cannot fit says so."""
+    hp = {name: jnp.zeros(()) for name in config["hparams"]}
+
+    def first(key: Key) -> Any:
+        params = pieces.param.init(key, hp)
+        chain_ = pieces.optimizer(hp)
+        return chain_.update(params, chain_.init(params), params)
+
+    jax.eval_shape(first, jax.random.key(0))
+
+
+def _view_size(
+    pieces: Pieces,
+    size: tuple[int, int],
+    channels: int,
+    values: Mapping[str, np.ndarray],
+) -> tuple[int, int]:
+    """Returns (H', W') of what the network sees after the transforms."""
+    hp: HParams = {name: jnp.asarray(v[0]) for name, v in values.items()}
+    image = jax.ShapeDtypeStruct((*size, channels), jnp.float32)
+    view = jax.eval_shape(
+        lambda key, x: pieces.transform(key, x, hp), jax.random.key(0), image
+    )
+    return view.shape[:2]

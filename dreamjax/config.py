@@ -1,0 +1,163 @@
+"""The configuration of a sweep: every key that there is, with its neutral value.
+
+`configs/*.py` start from `base_config()` and set what their experiment is about. The
+part under `config.hparams` is traced: each value is a tuple, and a tuple of several
+values is a sweep (`--config.hparams.tv='(0., .1, 1.)'`) that compiles nothing new.
+Everything else is static: another value is another program.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ml_collections
+
+from dreamjax.errors import choose, did_you_mean
+from dreamjax.gradients import GRADIENT_TRANSFORMS
+from dreamjax.optimizers import OPTIMIZERS
+from dreamjax.projections import PROJECTIONS
+from dreamjax.regularizers import REGULARIZERS
+
+NO_IMAGE = "none"
+
+
+def base_hparams() -> dict[str, tuple]:
+    """Returns every hyperparameter of the library at the value that does nothing.
+
+    Of a penalty that is the weight 0, of a projection the strength 0; a penalty or
+    projection that is neutral in every run is left out of the program.
+    """
+    hparams: dict[str, tuple] = {
+        "unit": (0,),  # read where the objective says "tap:unit"
+        "seed": (0,),
+        "learning_rate": (0.05,),
+        "init_std": (0.01,),
+        "decay_power": (1.0,),
+        "redirect_steps": (16,),
+        "target": (NO_IMAGE,),
+        "reference": (NO_IMAGE,),
+    }
+    for _, neutral in OPTIMIZERS.values():
+        hparams |= {name: (value,) for name, value in neutral.items()}
+    for name, regularizer in REGULARIZERS.items():
+        hparams[name] = (0.0,)
+        hparams |= {n: (value,) for n, value in regularizer.neutral.items()}
+    for entry in [*PROJECTIONS.values(), *GRADIENT_TRANSFORMS.values()]:
+        hparams |= {n: (value,) for n, value in entry.neutral.items()}
+    return hparams
+
+
+def base_config() -> ml_collections.ConfigDict:
+    """Returns a complete, unlocked configuration: one channel, Lucid's defaults."""
+    config = ml_collections.ConfigDict()
+    config.model = "efficientnet_lite0"  # or "package.module:function"
+    config.objective = "b8:unit"  # see dreamjax/text.py
+    config.size = (128, 128)  # pixels: height, width
+    config.batch = 1  # images of one run
+    config.channels = 3  # of the image; 1 is gray
+    config.param = "fourier"  # pixel, fourier, laplacian
+    config.color = "decorrelated"  # or rgb
+    config.range = "sigmoid"  # or clip
+    config.start = "noise"  # or gray, or an image file, or chelsea, coffee
+    config.transforms = "lucid_standard"  # see dreamjax/transforms.py; '' is none
+    config.gradient = ()  # names of dreamjax/gradients.py, in order
+    config.optimizer = "adam"  # see dreamjax/optimizers.py
+    config.redirect_relu = False  # Lucid's redirected gradients of dead ReLUs
+    config.steps = 128
+    config.sweep = "product"  # or zip
+    config.samples = 1  # draws of the hyperparameters that are distributions
+    config.seed = 0  # of those draws
+    config.common_noise = True  # runs of one seed share noise and transforms
+    config.runs_per_call = 0  # 0: as many as memory holds
+    config.steps_per_call = 0  # 0: 1 on CPU, up to 16 elsewhere
+    config.log_every = 8  # steps
+    config.image_steps = (0, 32, 64, 128)  # pictures for TensorBoard after so many
+    config.checkpoint_seconds = 20.0
+    config.evaluation_draws = 4  # of the transforms, for the final score
+    config.rows = "unit"  # the hyperparameter that names the rows of the sheet
+    config.tensorboard = True
+    config.hparams = ml_collections.ConfigDict(base_hparams())
+    return config
+
+
+def plain(config: Any) -> Any:
+    """Returns a config as dicts, tuples and plain values, for JSON and comparison."""
+    if isinstance(config, ml_collections.ConfigDict):
+        return plain(config.to_dict())
+    if isinstance(config, Mapping):
+        return {str(name): plain(value) for name, value in config.items()}
+    if isinstance(config, list | tuple):
+        return tuple(plain(value) for value in config)
+    return config
+
+
+def as_config(values: Mapping[str, Any]) -> ml_collections.ConfigDict:
+    """Returns a ConfigDict from what `plain` gave, also after a trip through JSON."""
+    config = ml_collections.ConfigDict()
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            config[name] = as_config(value)
+        else:
+            config[name] = plain(value)
+    return config
+
+
+def check_keys(config: Mapping[str, Any]) -> None:
+    """Raises ValueError for a missing or misspelt key of the config.
+
+    Hyperparameters of one's own are allowed; `build` refuses those that nothing reads.
+    """
+    base = base_config()
+    for name in config:
+        choose("config key", name, base)
+    missing = [name for name in base if name not in config]
+    missing += [
+        f"hparams.{name}" for name in base.hparams if name not in config["hparams"]
+    ]
+    if missing:
+        raise ValueError(f"config lacks {', '.join(missing)}.")
+
+
+def check_read(
+    hparams: Mapping[str, Sequence[Any]], read: frozenset[str], varying: Sequence[str]
+) -> None:
+    """Raises ValueError for a hyperparameter that is swept, or new, but never read."""
+    known = base_hparams()
+    for name in hparams:
+        if name in read or (name in known and name not in varying):
+            continue
+        why = UNREAD.get(name, "nothing in this configuration reads it")
+        near = "" if name in known else did_you_mean(name, known)
+        raise ValueError(
+            f"hparams.{name}={tuple(hparams[name])!r} has no effect: {why}.{near}"
+            f" Read are: {', '.join(sorted(read))}."
+        )
+
+
+UNREAD = {
+    "unit": "the objective does not read it; write for example 'b8:unit'",
+    "decay_power": "only param='fourier' has it",
+    "init_std": "the start is not noise",
+    "redirect_steps": "redirect_relu is False",
+    "target": "the objective compares with no target; match and caricature do",
+    "reference": "the penalty 'distance' is 0 in every run",
+    **{
+        name: f"the penalty {penalty!r} is 0 in every run"
+        for penalty, regularizer in REGULARIZERS.items()
+        for name in regularizer.neutral
+    },
+    **{
+        name: f"{' or '.join(entry.hparams)} leaves the projection off in every run"
+        for entry in PROJECTIONS.values()
+        for name in entry.hparams
+    },
+    **{
+        name: f"config.gradient does not name {transform!r}"
+        for transform, entry in GRADIENT_TRANSFORMS.items()
+        for name in entry.hparams
+    },
+    **{
+        name: f"the optimizer is not {optimizer!r}"
+        for optimizer, (_, neutral) in OPTIMIZERS.items()
+        for name in neutral
+    },
+}

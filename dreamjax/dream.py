@@ -1,0 +1,206 @@
+"""The core: one dream run, from pixels to score and back. Read this first.
+
+    params ─apply→ images ─┬─ penalties                        (the raw image)
+                           └─ transform → views ─ taps → objective → score [B]
+    d loss / d images ─→ d loss / d params ─ optax ─→ params' ─ projections ─→ params'
+
+Everything here is pure and knows of one run only: `dreamjax.sweep` maps it over many,
+`dreamjax.runner` loops over steps. A run is a function of (weights, hyperparameters,
+key) and of nothing else.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from dreamjax.models.layers import PLAIN, Rules, redirected
+from dreamjax.objectives import TARGET, Objective
+from dreamjax.types import (
+    Array,
+    DreamInfo,
+    DreamState,
+    DreamStep,
+    HParams,
+    ImageParam,
+    Key,
+    Penalty,
+    Projection,
+    Taps,
+    Transform,
+)
+
+HELD_OUT = 0x7FFFFFFF  # the step number that evaluation draws with; no run has it
+
+
+class Pieces(NamedTuple):
+    """What a run is put together from; all static.
+
+    Attributes:
+      taps: (variables, images, rules) -> Taps.
+      param: the image parametrization.
+      transform: (key, image, hp) -> view.
+      objective: what to maximize.
+      penalties: name -> penalty; its weight is hp[name].
+      projections: applied in order after each update.
+      optimizer: hp -> the Optax chain, for gradients of the loss.
+      redirect: let gradient through dead ReLUs in the first hp["redirect_steps"] steps.
+    """
+
+    taps: Callable[[Any, Array, Rules], Taps]
+    param: ImageParam
+    transform: Transform
+    objective: Objective
+    penalties: Mapping[str, Penalty]
+    projections: tuple[Projection, ...]
+    optimizer: Callable[[HParams], optax.GradientTransformation]
+    redirect: bool
+
+
+def score_images(
+    pieces: Pieces,
+    images: Array,
+    keys: Key | None,
+    rules: Rules,
+    hp: HParams,
+    variables: Any,
+) -> Array:
+    """Returns the objective [B] of images [B, H, W, C] seen through the transforms.
+
+    Args:
+      pieces: the run.
+      images: [B, H, W, C] in [0, 1].
+      keys: [B], one draw of the transforms for each image; None for no transforms.
+      rules: how gradients pass nonlinearities.
+      hp: hyperparameters.
+      variables: weights.
+    """
+
+    def see(image: Array) -> Array:
+        if keys is None:
+            return image
+        return jax.vmap(lambda key, x: pieces.transform(key, x, hp))(keys, image)
+
+    taps = dict(pieces.taps(variables, see(images), rules))
+    if pieces.objective.needs_target:
+        target = jnp.broadcast_to(hp["target"][None], images.shape)
+        seen = pieces.taps(variables, jax.lax.stop_gradient(see(target)), PLAIN)
+        taps |= {TARGET + name: tap for name, tap in seen.items()}
+    return pieces.objective(taps, hp)
+
+
+def make_step(pieces: Pieces) -> DreamStep:
+    """Returns the pair (init, update) of a run.
+
+    The gradient is taken in the images first, score and penalties apart: the score's
+    own gradient is what projections and the log need.
+    """
+    param = pieces.param
+
+    def init(key: Key, hp: HParams) -> DreamState:
+        params = param.init(jax.random.fold_in(key, 0), hp)
+        return DreamState(
+            step=jnp.zeros((), jnp.int32),
+            key=jax.random.fold_in(key, 1),
+            params=params,
+            opt_state=pieces.optimizer(hp).init(params),
+            alive=jnp.ones((), bool),
+        )
+
+    def update(
+        state: DreamState, hp: HParams, variables: Any
+    ) -> tuple[DreamState, DreamInfo]:
+        images, pull = jax.vjp(lambda params: param.apply(params, hp), state.params)
+        batch = images.shape[0]
+        keys = jax.random.split(jax.random.fold_in(state.key, state.step), batch)
+        rules = PLAIN
+        if pieces.redirect:
+            rules = redirected(state.step < hp["redirect_steps"])
+
+        def negative_score(images: Array) -> tuple[Array, Array]:
+            score = score_images(pieces, images, keys, rules, hp, variables)
+            return -jnp.sum(score), score
+
+        def penalize(images: Array) -> tuple[Array, dict[str, Array]]:
+            penalty = _weighted(pieces, images, hp)
+            return sum((jnp.sum(p) for p in penalty.values()), jnp.zeros(())), penalty
+
+        (minus, score), down = jax.value_and_grad(negative_score, has_aux=True)(images)
+        (cost, penalty), away = jax.value_and_grad(penalize, has_aux=True)(images)
+        (grads,) = pull(down + away)
+        updates, opt_state = pieces.optimizer(hp).update(
+            grads, state.opt_state, state.params
+        )
+        params = optax.apply_updates(state.params, updates)
+        if pieces.projections:
+            projected = param.apply(params, hp)
+            for project in pieces.projections:
+                projected = project(projected, -down, state.step, hp)
+            params = param.invert(projected, hp)
+
+        # A NaN learning rate has a finite loss: what is stored must be finite.
+        alive = state.alive & _all_finite((updates, opt_state, params))
+        new = DreamState(state.step + 1, state.key, params, opt_state, alive)
+        old = state._replace(alive=alive)
+        info = DreamInfo(
+            loss=minus + cost,
+            score=score,
+            penalty=penalty,
+            grad_norm=jnp.sqrt(jnp.sum(jnp.square(down), axis=(1, 2, 3))),
+            update_norm=optax.global_norm(updates),
+        )
+        return jax.tree.map(lambda n, o: _select(alive, n, o), new, old), info
+
+    return DreamStep(init, update)
+
+
+class Evaluation(NamedTuple):
+    """What is asked of finished images.
+
+    Attributes:
+      plain: (state, hp, variables) -> (score [B] without the transforms, penalty name
+        -> [B], weighted).
+      robust: (state, hp, variables, draw) -> score [B] under one fresh draw of the
+        transforms, which no step has used.
+    """
+
+    plain: Callable
+    robust: Callable
+
+
+def make_evaluation(pieces: Pieces) -> Evaluation:
+    """Returns the pair (plain, robust) that judges a run's images."""
+
+    def plain(state: DreamState, hp: HParams, variables: Any):
+        images = pieces.param.apply(state.params, hp)
+        score = score_images(pieces, images, None, PLAIN, hp, variables)
+        return score, _weighted(pieces, images, hp)
+
+    def robust(state: DreamState, hp: HParams, variables: Any, draw: Array) -> Array:
+        images = pieces.param.apply(state.params, hp)
+        key = jax.random.fold_in(jax.random.fold_in(state.key, HELD_OUT), draw)
+        keys = jax.random.split(key, images.shape[0])
+        return score_images(pieces, images, keys, PLAIN, hp, variables)
+
+    return Evaluation(plain, robust)
+
+
+def _weighted(pieces: Pieces, images: Array, hp: HParams) -> dict[str, Array]:
+    """Returns each penalty [B], times its weight."""
+    return {
+        name: hp[name] * penalty(images, hp)
+        for name, penalty in pieces.penalties.items()
+    }
+
+
+def _all_finite(tree: Any) -> Array:
+    leaves = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]
+    return jnp.all(jnp.stack(leaves))
+
+
+def _select(alive: Array, new: Array, old: Array) -> Array:
+    if jnp.issubdtype(new.dtype, jax.dtypes.prng_key):
+        return old
+    return jnp.where(alive, new, old)

