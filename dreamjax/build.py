@@ -51,7 +51,7 @@ class Experiment(NamedTuple):
       objective: what is maximized.
       penalties: names of the penalties in the program.
       image_hashes: picture name -> sha256 of its pixels, for the recipe.
-      block: R, runs of one call.
+      limit: the most runs of one call.
     """
 
     config: dict[str, Any]
@@ -64,7 +64,7 @@ class Experiment(NamedTuple):
     objective: Objective
     penalties: tuple[str, ...]
     image_hashes: dict[str, str]
-    block: int
+    limit: int
 
 
 def build(config: Mapping[str, Any], model: Model | None = None) -> Experiment:
@@ -101,7 +101,7 @@ def build(config: Mapping[str, Any], model: Model | None = None) -> Experiment:
     for name in _names(objective, {"class"}):
         swept[name] = [_as_class(v, model.record.labels) for v in swept[name]]
     swept |= {name: [value] for name, value in parsed.constants.items()}
-    check_objective(objective, shapes, swept)
+    check_objective(objective, shapes, swept, parsed.constants)
 
     read = {"seed"} | objective.hparams
     numbers = {n: v for n, v in swept.items() if n not in IMAGES}
@@ -174,7 +174,7 @@ def build(config: Mapping[str, Any], model: Model | None = None) -> Experiment:
             name: hashlib.sha256(np.ascontiguousarray(image)).hexdigest()
             for name, image in pictures.items()
         },
-        block=sweep.block_size(len(runs), limit),
+        limit=limit,
     )
 
 
@@ -185,7 +185,8 @@ def check_numbers(config: Mapping[str, Any]) -> tuple[int, int]:
       ValueError: naming the key, its value and what is allowed.
     """
     size = config["size"]
-    size = (size, size) if isinstance(size, int) else tuple(size)
+    size = (size,) if isinstance(size, int) else tuple(size)
+    size = size * 2 if len(size) == 1 else size
     require(
         len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size),
         "size",
@@ -272,15 +273,24 @@ def _stack(
     if name in IMAGES:
         return np.stack([pictures[value] for value in values])
     dtype = np.int32 if name in whole else np.float32
+    if not all(_is_number(value) for value in values):
+        raise ValueError(
+            f"hparams.{name}={tuple(values)[:5]!r}: not all are numbers, or vectors of"
+            " numbers."
+        )
     try:
         array = np.asarray(values, dtype)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"hparams.{name}={tuple(values)[:5]!r} are not numbers."
-        ) from None
+    except ValueError:
+        raise ValueError(f"hparams.{name} has vectors of unequal length.") from None
     if len(array) == 1:
         array = np.repeat(array, runs, axis=0)  # a constant of the objective's text
     return array
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return len(value) > 0 and all(_is_number(v) for v in value)
+    return isinstance(value, int | float)
 
 
 def _with_channels(model: Model, channels: int) -> Callable[[Any, Array, Rules], Taps]:

@@ -149,7 +149,7 @@ def make_step(pieces: Pieces) -> DreamStep:
             score=score,
             penalty=penalty,
             grad_norm=jnp.sqrt(jnp.sum(jnp.square(down), axis=(1, 2, 3))),
-            update_norm=optax.global_norm(updates),
+            update_norm=optax.tree.norm(updates),
         )
         return jax.tree.map(lambda n, o: _select(alive, n, o), new, old), info
 

@@ -14,28 +14,42 @@ def imagenet_labels() -> tuple[str, ...]:
 
 
 def class_index(label: str | int, labels: tuple[str, ...]) -> int:
-    """Returns the index of a class given by its label (any case) or its index.
+    """Returns the index of a class given by its label or its index.
+
+    The case of letters matters only where labels differ in nothing else.
 
     Raises:
-      ValueError: an unknown label, with a near one, or an index out of range.
+      ValueError: an unknown label, with a near one, a label of several classes, or an
+        index out of range.
     """
     if not labels:
-        if isinstance(label, str) and not label.lstrip("-").isdigit():
+        if isinstance(label, str) and not _is_number(label):
             raise ValueError(
                 f"label={label!r} cannot be looked up: this model's record has no"
                 " labels. Give the class index."
             )
         return int(label)
-    if isinstance(label, int) or label.lstrip("-").isdigit():
+    if isinstance(label, int) or _is_number(label):
         if not 0 <= int(label) < len(labels):
             raise ValueError(
                 f"class={label} is out of range: allowed 0 … {len(labels) - 1}."
             )
         return int(label)
     lowered = [name.lower() for name in labels]
-    if label.lower() not in lowered:
+    found = [i for i, name in enumerate(labels) if name == label]  # Cardigan, a dog
+    found = found or [i for i, name in enumerate(lowered) if name == label.lower()]
+    if not found:
         raise ValueError(
             f"label={label!r} is not one of the {len(labels)} class names."
             f"{did_you_mean(label.lower(), lowered)}"
         )
-    return lowered.index(label.lower())
+    if len(found) > 1:
+        raise ValueError(
+            f"label={label!r} is the name of several classes: give the index, one of"
+            f" {', '.join(map(str, found))}."
+        )
+    return found[0]
+
+
+def _is_number(label: str) -> bool:
+    return label.removeprefix("-").isdecimal()

@@ -1,21 +1,42 @@
 """The logbook: `metrics.jsonl` and TensorBoard events of every run.
 
 `metrics.jsonl` has one line per run and logged step. Each run has its own TensorBoard
-folder, `tb/run_0007`, with scalars, pictures at chosen steps and an HParams session,
-so that runs can be overlaid, sorted by any hyperparameter and filtered by score.
+folder, `tb/run_0007`, so that runs can be overlaid, sorted by any hyperparameter and
+filtered by score:
+
+    dream/score dream/loss dream/grad_norm dream/update_norm    at each logged step
+    penalty/NAME                                                 weighted, likewise
+    image                                                        at the chosen steps
+    dream-final/NAME penalty-final/NAME                          at the end
+    an HParams session                                           from start to end
+
+Events are appended record by record, and no file stays open. A tensorboardX writer per
+run holds a queue, a thread and 3 file descriptors, takes 1.4 ms per logged step where
+this takes 0.3 (200 runs, 2 cores), and may hold events back when a checkpoint is
+written. tensorboardX supplies the message types and the checksum.
 """
 
 import json
 import os
+import socket
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tensorboardX import SummaryWriter
-from tensorboardX.summary import hparams as hparams_summaries
+from tensorboardX.proto.api_pb2 import STATUS_FAILURE, STATUS_SUCCESS
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.plugin_hparams_pb2 import (
+    HParamsPluginData,
+    SessionEndInfo,
+    SessionStartInfo,
+)
+from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboardX.record_writer import masked_crc32c
 
 from dreamjax.files import atomic_open
+from dreamjax.images import png_bytes
 from dreamjax.types import DreamInfo
 
 METRICS = "metrics.jsonl"
@@ -52,8 +73,8 @@ def jsonable(row: Mapping[str, Any]) -> dict[str, Any]:
 def rewind(workdir: Path, block: int, step: int) -> None:
     """Drops the lines of `metrics.jsonl` that come after a checkpoint.
 
-    Kept are all lines of earlier blocks, and those of `block` up to `step`; also a
-    last line that a kill cut short goes.
+    Kept are all lines of other blocks, and those of `block` up to `step`; a last line
+    that a kill cut short goes too.
     """
     path = workdir / METRICS
     if not path.exists():
@@ -64,10 +85,94 @@ def rewind(workdir: Path, block: int, step: int) -> None:
             row = json.loads(line)
         except json.JSONDecodeError:
             continue
-        if (row["block"], row["step"]) <= (block, step):
+        if row["block"] != block or row["step"] <= step:
             kept.append(line)
     with atomic_open(path, "w") as file:
         file.write("".join(f"{line}\n" for line in kept))
+
+
+def event_record(event: Event) -> bytes:
+    """Returns an event as a TFRecord: length, its CRC, payload, its CRC."""
+    payload = event.SerializeToString()
+    length = len(payload).to_bytes(8, "little")
+    return length + _crc(length) + payload + _crc(payload)
+
+
+def _crc(data: bytes) -> bytes:
+    return masked_crc32c(data).to_bytes(4, "little")
+
+
+def _event_file(folder: Path, resumed_at: int) -> Path:
+    """Starts an event file that hides all later events of the folder's older files.
+
+    TensorBoard reads the files of a folder in order of their names.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    now, host = time.time(), socket.gethostname()
+    path = folder / f"events.out.tfevents.{int(now):010d}.{host}.{resumed_at:09d}"
+    start = SessionLog(status=SessionLog.START)
+    purged = resumed_at + 1 if resumed_at else 0  # step 0 has a picture only
+    path.write_bytes(
+        event_record(Event(wall_time=now, file_version="brain.Event:2"))
+        + event_record(Event(wall_time=now, step=purged, session_log=start))
+    )
+    return path
+
+
+def _add(path: Path, values: Sequence[Summary.Value], step: int) -> None:
+    event = Event(wall_time=time.time(), step=step, summary=Summary(value=values))
+    with path.open("ab") as file:
+        file.write(event_record(event))
+
+
+def tag(name: str, *, final: bool = False) -> str:
+    """Returns the TensorBoard tag of a number: `dream/score`, `penalty-final/tv`.
+
+    The names are chosen for TensorBoard's order: Time Series puts "dream" before
+    "dream-final", so the curves come first; the HParams table, which shows its first
+    five metrics, sorts "-" before "/", so the final scores do.
+    """
+    group, _, rest = name.rpartition("/")
+    return f"{group if group else 'dream'}{'-final' if final else ''}/{rest}"
+
+
+def _scalars(row: Mapping[str, float], *, final: bool) -> list[Summary.Value]:
+    return [
+        Summary.Value(tag=tag(name, final=final), simple_value=value)
+        for name, value in row.items()
+    ]
+
+
+def _hparams_value(name: str, **data: Any) -> Summary.Value:
+    content = HParamsPluginData(**data).SerializeToString()
+    plugin = SummaryMetadata.PluginData(plugin_name="hparams", content=content)
+    return Summary.Value(
+        tag=f"_hparams_/{name}", metadata=SummaryMetadata(plugin_data=plugin)
+    )
+
+
+def _session_start(values: Mapping[str, Any]) -> Summary.Value:
+    """Returns the start of a run's HParams session.
+
+    There is no `_hparams_/experiment` on purpose: TensorBoard takes the first that it
+    finds as the list of columns for all runs, so of two sweeps in one folder the
+    second would lose what only it varies. Without one it joins the columns of all
+    runs, and puts those that vary first; the constants stay, to tell sweeps apart.
+    """
+    start = SessionStartInfo()
+    for name, value in values.items():
+        if isinstance(value, bool):
+            start.hparams[name].bool_value = value
+        elif isinstance(value, int | float) and np.isfinite(value):
+            start.hparams[name].number_value = value
+        else:  # the plugin's JSON holds no NaN
+            start.hparams[name].string_value = str(value)
+    return _hparams_value("session_start_info", session_start_info=start)
+
+
+def _session_end(alive: bool) -> Summary.Value:
+    end = SessionEndInfo(status=STATUS_SUCCESS if alive else STATUS_FAILURE)
+    return _hparams_value("session_end_info", session_end_info=end)
 
 
 class Logbook:
@@ -79,6 +184,7 @@ class Logbook:
         block: int,
         runs: Sequence[int],
         *,
+        hparams: Sequence[Mapping[str, Any]] = (),
         resumed_at: int = 0,
         tensorboard: bool = True,
     ):
@@ -88,31 +194,24 @@ class Logbook:
           workdir: the sweep's folder.
           block: its number.
           runs: numbers of the runs in its lanes.
+          hparams: name -> value of each run, for the HParams table.
           resumed_at: steps done so far; later events of an earlier attempt are purged.
           tensorboard: write event files.
         """
         self._block, self._runs = block, list(runs)
-        self._file = (workdir / METRICS).open("a", encoding="utf-8")
-        self._writers = []
+        self._events = []
         if tensorboard:
-            purge = resumed_at + 1 if resumed_at else None
-            self._writers = [
-                SummaryWriter(
-                    str(workdir / "tb" / run_name(run)),
-                    purge_step=purge,
-                    max_queue=1000,
-                    flush_secs=10,
-                )
-                for run in self._runs
-            ]
+            folders = [workdir / "tb" / run_name(run) for run in self._runs]
+            self._events = [_event_file(folder, resumed_at) for folder in folders]
+        for path, values in zip(self._events, hparams, strict=False):
+            _add(path, [_session_start(values)], 0)
+        self._file = (workdir / METRICS).open("a", encoding="utf-8")
 
     def __enter__(self) -> "Logbook":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
-        for writer in self._writers:
-            writer.close()
 
     def log(self, step: int, info: DreamInfo, alive: np.ndarray) -> None:
         """Writes one line and one event per run.
@@ -125,41 +224,37 @@ class Logbook:
         for lane, run in enumerate(self._runs):
             row = scalars(info, lane)
             head = {"block": self._block, "run": run, "step": step}
-            state = {"alive": bool(alive[lane])}
-            self._file.write(json.dumps(jsonable({**head, **row, **state})) + "\n")
-            if self._writers:
-                for name, value in row.items():
-                    self._writers[lane].add_scalar(name, value, step)
+            line = jsonable({**head, **row, "alive": bool(alive[lane])})
+            self._file.write(json.dumps(line, allow_nan=False) + "\n")
+            if self._events:
+                _add(self._events[lane], _scalars(row, final=False), step)
+        self._file.flush()
 
     def pictures(self, step: int, pictures: Sequence[np.ndarray]) -> None:
         """Writes one uint8 picture [H, W, 3] per run."""
-        for writer, picture in zip(self._writers, pictures, strict=False):
-            writer.add_image("image", picture, step, dataformats="HWC")
+        for path, picture in zip(self._events, pictures, strict=False):
+            height, width, _ = picture.shape
+            image = Summary.Image(
+                height=height,
+                width=width,
+                colorspace=3,
+                encoded_image_string=png_bytes(picture),
+            )
+            _add(path, [Summary.Value(tag="image", image=image)], step)
 
-    def finish(
-        self,
-        hparams: Sequence[Mapping[str, Any]],
-        metrics: Sequence[Mapping[str, float]],
-        step: int,
-    ) -> None:
-        """Writes the final metrics and the HParams session of each run."""
-        rows = zip(self._writers, hparams, metrics, strict=False)
-        for writer, values, final in rows:
-            tags = {f"final/{name}": value for name, value in final.items()}
-            for tag, value in tags.items():
-                writer.add_scalar(tag, value, step)
-            shown = {
-                name: value
-                if isinstance(value, bool | int | float | str)
-                else str(value)
-                for name, value in values.items()
-            }
-            for summary in hparams_summaries(shown, tags):
-                writer.file_writer.add_summary(summary)
+    def finish(self, metrics: Sequence[Mapping[str, float]], step: int) -> None:
+        """Writes the final metrics and ends the HParams session of each run.
+
+        Args:
+          metrics: name -> value of each run; "alive" decides between the session's
+            states success and failure.
+          step: completed steps.
+        """
+        for path, final in zip(self._events, metrics, strict=False):
+            _add(path, _scalars(final, final=True), step)
+            _add(path, [_session_end(bool(final["alive"]))], step)
 
     def flush(self) -> None:
-        """Makes what was logged so far durable."""
+        """Makes the lines logged so far durable; the events are written already."""
         self._file.flush()
         os.fsync(self._file.fileno())
-        for writer in self._writers:
-            writer.flush()

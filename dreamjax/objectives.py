@@ -13,7 +13,7 @@ caller's. `dreamjax.text` reads the same expressions from one line of text.
 
 import dataclasses
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -63,6 +63,8 @@ class Objective:
     reads: tuple[Read, ...] = ()
     hparams: frozenset[str] = frozenset()
     needs_target: bool = False
+
+    __array_ufunc__ = None  # NumPy would make an array of objectives of `array * this`
 
     def __call__(self, taps: Taps, hp: HParams) -> Array:
         return self.score(taps, hp)
@@ -438,6 +440,7 @@ def check_objective(
     objective: Objective,
     shapes: Mapping[str, tuple[int, ...]],
     values: Mapping[str, Any],
+    constants: Collection[str] = (),
 ) -> None:
     """Checks every tap and index before anything is compiled.
 
@@ -447,6 +450,7 @@ def check_objective(
       objective: what will run.
       shapes: tap name -> [1, h, w, K] or [1, K] (`tap_shapes`).
       values: hyperparameter name -> all values that runs will use.
+      constants: names among them that are numbers of the objective's text.
 
     Raises:
       ValueError: an unknown tap, an index out of range, a vector of another length.
@@ -466,6 +470,8 @@ def check_objective(
         size = shape[axes[read.kind]]
         swept = isinstance(read.index, Hparam)
         argument = f"hparams.{read.index.name}" if swept else read.kind
+        if swept and read.index.name in constants:
+            argument = f"objective={objective.text!r}: {read.kind}"
         for value in values[read.index.name] if swept else [read.index]:
             if read.kind == "direction":
                 require(
@@ -474,11 +480,17 @@ def check_objective(
                     f"vector of shape {np.shape(value)}",
                     f"tap {read.tap!r} has {size} channels",
                 )
-            elif np.ndim(value) != 0 or value != int(value) or not 0 <= value < size:
+            elif not _is_index(value, size):
                 raise ValueError(
                     f"{argument}={value!r} is out of range: {read.kind} of tap"
                     f" {read.tap!r} is a whole number in 0 … {size - 1}."
                 )
+
+
+def _is_index(value: Any, size: int) -> bool:
+    if np.ndim(value) != 0 or np.asarray(value).dtype.kind not in "iuf":
+        return False
+    return bool(0 <= value < size and value == int(value))
 
 
 OBJECTIVES = {

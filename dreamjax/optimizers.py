@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import optax
 
 from dreamjax.errors import choose
-from dreamjax.gradients import GRADIENT_TRANSFORMS
+from dreamjax.gradients import GRADIENT_TRANSFORMS, GradientEntry
 from dreamjax.types import HParams
 
 OPTIMIZERS = {
@@ -48,11 +48,11 @@ def make_optimizer(
     """
     choose("optimizer", name, OPTIMIZERS)
     for transform in gradient:
-        choose("gradient", transform, GRADIENT_TRANSFORMS)
+        _gradient(transform)
 
     def make(hp: HParams) -> optax.GradientTransformation:
         return optax.chain(
-            *(GRADIENT_TRANSFORMS[t].make(hp, image_shape) for t in gradient),
+            *(_gradient(t).make(hp, image_shape) for t in gradient),
             OPTIMIZERS[name][0](hp),
             optax.scale(-hp["learning_rate"]),
         )
@@ -60,10 +60,14 @@ def make_optimizer(
     return make
 
 
+def _gradient(name: str) -> GradientEntry:
+    return GRADIENT_TRANSFORMS[choose("gradient", name, GRADIENT_TRANSFORMS)]
+
+
 def optimizer_hparams(name: str, gradient: Sequence[str]) -> frozenset[str]:
     """Returns the names of the hyperparameters that the chain reads."""
     return frozenset(
         ["learning_rate"]
         + list(OPTIMIZERS[choose("optimizer", name, OPTIMIZERS)][1])
-        + [n for t in gradient for n in GRADIENT_TRANSFORMS[t].hparams]
+        + [n for t in gradient for n in _gradient(t).hparams]
     )

@@ -100,15 +100,13 @@ def run(
         write_text(
             workdir / "env.json", json.dumps(environment(), indent=2, sort_keys=True)
         )
-        blocks = [
-            chosen[i : i + experiment.block]
-            for i in range(0, len(chosen), experiment.block)
-        ]
+        size = sweep.block_size(len(chosen), experiment.limit)
+        blocks = [chosen[i : i + size] for i in range(0, len(chosen), size)]
         todo = [i for i in range(len(blocks)) if not _done(workdir, i).exists()]
         clock = _Clock(0.0, 0.0, 0)
         if todo:
-            report(_plan(experiment, blocks, todo, workdir))
-            clock = _dream(experiment, workdir, blocks, todo, report)
+            report(_plan(experiment, blocks, len(blocks) - len(todo), size))
+            clock = _dream(experiment, workdir, blocks, todo, size, report)
             report(
                 f"compile {clock.compile:.1f} s, run {clock.run:.1f} s"
                 + (
@@ -202,19 +200,19 @@ def _saved(workdir: Path, block: int) -> Path:
     return workdir / "checkpoints" / f"block_{block:04d}.npz"
 
 
-def _plan(experiment: Experiment, blocks: list, todo: list, workdir: Path) -> str:
+def _plan(experiment: Experiment, blocks: list, done: int, size: int) -> str:
     config, record = experiment.config, experiment.model.record
     runs = sum(len(block) for block in blocks)
     return (
-        f"{config['objective']} of {record.name}: {runs} runs × {config['batch']}"
-        f" images × {config['steps']} steps in {len(blocks)} blocks of"
-        f" {experiment.block}, one compiled program"
-        + (
-            f"; {len(blocks) - len(todo)} done before"
-            if len(todo) < len(blocks)
-            else ""
-        )
+        f"{config['objective']} of {record.name}: {_count(runs, 'run')} ×"
+        f" {_count(config['batch'], 'image')} × {_count(config['steps'], 'step')} in"
+        f" {_count(len(blocks), 'block')} of {size}, one compiled program"
+        + (f"; {_count(done, 'block')} done before" if done else "")
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def steps_per_call(config: Mapping[str, Any]) -> int:
@@ -236,11 +234,12 @@ def _dream(
     workdir: Path,
     blocks: list[list[int]],
     todo: list[int],
+    size: int,
     report: Callable[[str], None],
 ) -> _Clock:
     """Compiles once and runs the blocks that are left."""
     config = experiment.config
-    lanes = [_lanes(block, experiment.block) for block in blocks]
+    lanes = [_lanes(block, size) for block in blocks]
     calls = steps_per_call(config)
     start = time.perf_counter()
     program = sweep.compile_block(
@@ -327,11 +326,13 @@ def _dream_block(
         first = meta["step"]
     rewind(workdir, number, first)
     bar.update(first)
-    every, wanted = config["log_every"], set(config["image_steps"])
+    every = config["log_every"]
+    wanted = set(config["image_steps"]) if config["tensorboard"] else set()
     book = Logbook(
         workdir,
         number,
         block,
+        hparams=[_told(experiment, run) for run in block],
         resumed_at=first,
         tensorboard=config["tensorboard"],
     )
@@ -367,7 +368,7 @@ def _dream_block(
             {name: float(values[lane]) for name, values in final["metrics"].items()}
             for lane in range(len(block))
         ]
-        book.finish([_told(experiment, run) for run in block], metrics, config["steps"])
+        book.finish(metrics, config["steps"])
         book.flush()
         checkpoint.save(
             _done(workdir, number),
@@ -381,7 +382,7 @@ def _dream_block(
 def _shown(
     program: sweep.Block, state: DreamState, hp: Mapping[str, Array], runs: int
 ) -> list[np.ndarray]:
-    images = np.asarray(program.images(state, hp))[:runs]
+    images = np.asarray(program.images(state, hp))[:runs]  # [R, B, H, W, C]
     return [to_uint8(picture) for picture in pictures_of(images)]
 
 

@@ -71,7 +71,8 @@ def expand(
     Plain tuples are combined by `mode`; a tuple of one text such as
     `('log_uniform(1e-4, 1)',)` is drawn. `samples` draws of all drawn hyperparameters
     are each combined with every combination of the plain ones: runs = combinations ×
-    samples, the combinations outermost.
+    samples, the combinations outermost. Names count in alphabetical order, the last
+    one changes fastest.
 
     Args:
       hparams: name -> tuple of values.
@@ -93,6 +94,7 @@ def expand(
                 f" write ({values!r},)."
             )
         require(len(values) > 0, f"hparams.{name}", tuple(values), "the sweep is empty")
+    hparams = {name: hparams[name] for name in sorted(hparams)}
     drawn = {name: values[0] for name, values in hparams.items() if is_drawn(values)}
     if not drawn and samples != 1:
         raise ValueError(
@@ -228,10 +230,13 @@ def block_size(runs: int, limit: int) -> int:
     """Returns the runs of one block: as even as possible, at most `limit`.
 
     All blocks have one size, so that one program serves them; 300 runs of at most 32
-    are 10 blocks of 30.
+    are 10 blocks of 30. A single run gets a second lane: on CPU the bits of a run are
+    the same in a block of any size from 2 on, but not in a block of 1, for which XLA
+    drops the batch axis and sums in another order.
     """
     require(limit >= 1, "runs_per_call", limit, "at least 1")
-    return math.ceil(runs / math.ceil(runs / min(limit, runs)))
+    even = math.ceil(runs / math.ceil(runs / min(limit, runs)))
+    return min(limit, max(2, even))
 
 
 def runs_that_fit(

@@ -15,12 +15,13 @@ program.
 import ast
 import dataclasses
 import inspect
+import itertools
 import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from dreamjax.errors import choose, did_you_mean
-from dreamjax.hparams import Hparam
+from dreamjax.hparams import Hparam, Value
 from dreamjax.labels import class_index
 from dreamjax.objectives import (
     OBJECTIVES,
@@ -31,9 +32,10 @@ from dreamjax.objectives import (
     logit,
     probability,
 )
-from dreamjax.types import Transform
+from dreamjax.types import Array, Transform
 
-SHORT = re.compile(r"(?P<tap>[A-Za-z][\w./-]*)(?::(?P<index>[^:()\"]+))?")
+SHORT = re.compile(r"(?P<tap>[A-Za-z][\w./#-]*)(?::(?P<index>[^:()\"]+))?")
+MAX_DEPTH = 100  # of nested syntax; a sum of n terms nests n deep
 CLASS_TAPS = {"logits": logit, "probabilities": probability}
 CLASS_CALLS = {"logit", "probability", "log_probability"}
 OPERATORS = {
@@ -49,7 +51,8 @@ class ParsedObjective(NamedTuple):
 
     Attributes:
       objective: reads the numbers as hyperparameters.
-      constants: hyperparameter name (`c0`, `c1` …) -> the number in the text.
+      constants: hyperparameter name (`c0`, `c1` …, none of those that the caller
+        has) -> the number in the text.
     """
 
     objective: Objective
@@ -75,9 +78,10 @@ def parse_objective(
       ValueError: naming what is not understood, with a near name.
     """
     constants: dict[str, float | int] = {}
+    names = (f"c{i}" for i in itertools.count())
 
     def lift(number: float | int) -> Hparam:
-        name = f"c{len(constants)}"
+        name = next(n for n in names if n not in hparams)
         constants[name] = number
         return Hparam(name)
 
@@ -86,6 +90,7 @@ def parse_objective(
         objective = _short(short["tap"], short["index"], hparams, labels, taps, lift)
     else:
         reader = _Reader("objective", text, OBJECTIVES, hparams, labels, lift)
+        reader.algebra = True
         objective = reader.read(_tree("objective", text))
     if not isinstance(objective, Objective) or not objective.reads:
         raise ValueError(f"objective={text!r} reads no tap.")
@@ -100,7 +105,7 @@ def _short(tap, index, hparams, labels, taps, lift) -> Objective:
         return energy(tap)
     index = index.strip()
     make = CLASS_TAPS.get(tap, lambda i: channel(tap, i))
-    if index.lstrip("-").isdigit():
+    if index.removeprefix("-").isdecimal():
         return make(lift(int(index)))
     if index in hparams:
         return make(Hparam(index))
@@ -168,11 +173,40 @@ def parse_call(text: str, *, argument: str, functions: Mapping[str, Callable]) -
 
 def _tree(argument: str, text: str) -> ast.expr:
     try:
-        return ast.parse(text.strip(), mode="eval").body
+        body = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        why = error.msg if isinstance(error, SyntaxError) else str(error)
         raise ValueError(
-            f"{argument}={text!r} cannot be read: {error.args[0]}."
+            f"{argument}={_cut(text)} cannot be read: {why or 'too much of it'}."
         ) from None
+    level, depth = [body], 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise ValueError(
+                f"{argument}={_cut(text)} is nested more than {MAX_DEPTH} deep."
+            )
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    return body
+
+
+def _cut(text: str) -> str:
+    return repr(text) if len(text) <= 200 else f"{text[:200]!r} …"
+
+
+def _fits(value: Any, annotation: Any) -> bool:
+    """Tells whether a parameter so annotated takes what text can say."""
+    if annotation is str:
+        return isinstance(value, str)
+    if annotation in (int, float, Value, Value | None):
+        return not isinstance(value, str)
+    return annotation != Array | None  # no text says an array
+
+
+def _say(value: Any) -> str:
+    if isinstance(value, Hparam):
+        return "a number or a hyperparameter"
+    return f"the text {value!r}" if isinstance(value, str) else repr(value)
 
 
 class _Reader:
@@ -184,10 +218,11 @@ class _Reader:
         self.argument, self.text, self.functions = argument, text, functions
         self.hparams, self.labels, self.lift = hparams, labels, lift
         self.limits = limits or {}
+        self.algebra = False
         self.used: set[str] = set()
 
     def fail(self, problem: str) -> ValueError:
-        return ValueError(f"{self.argument}={self.text!r}: {problem}")
+        return ValueError(f"{self.argument}={_cut(self.text)}: {problem}")
 
     def read(self, node: ast.expr) -> Any:
         match node:
@@ -201,21 +236,28 @@ class _Reader:
                 op=ast.USub(), operand=ast.Constant(value=int() | float())
             ):
                 return self.lift(-node.operand.value)
-            case ast.UnaryOp(op=ast.USub()):
-                return -self.read(node.operand)
-            case ast.BinOp() if type(node.op) in OPERATORS:
-                left, right = self.read(node.left), self.read(node.right)
-                for side, value in ((node.left, left), (node.right, right)):
-                    if isinstance(value, str):
-                        raise self.fail(f"{ast.unparse(side)} is not an objective")
-                if not isinstance(left, Objective):
-                    left = constant(left)
+            case ast.UnaryOp(op=ast.USub()) if self.algebra:
+                return -self.term(node.operand)
+            case ast.BinOp() if self.algebra and type(node.op) in OPERATORS:
+                left, right = self.term(node.left), self.term(node.right)
                 return OPERATORS[type(node.op)](left, right)
             case ast.Name():
                 return self.hparam(node.id)
             case ast.Call(func=ast.Name()):
                 return self.call(node)
         raise self.fail(f"{ast.unparse(node)!r} is not allowed here")
+
+    def term(self, node: ast.expr) -> Objective:
+        value = self.read(node)
+        if isinstance(value, str):
+            raise self.fail(f"{ast.unparse(node)} is not an objective")
+        return value if isinstance(value, Objective) else constant(value)
+
+    def argument_of(self, name: str, node: ast.expr) -> Any:
+        value = self.read(node)
+        if isinstance(value, Objective):
+            raise self.fail(f"{ast.unparse(node)!r} cannot be an argument of {name}")
+        return value
 
     def hparam(self, name: str) -> Hparam:
         if name not in self.hparams:
@@ -238,20 +280,23 @@ class _Reader:
         factory = self.functions[
             choose(f"{self.argument}'s function", name, self.functions)
         ]
-        positional = [self.read(arg) for arg in node.args]
+        positional = [self.argument_of(name, arg) for arg in node.args]
         if any(word.arg is None for word in node.keywords):
             raise self.fail("** is not allowed here")
-        named = {word.arg: self.read(word.value) for word in node.keywords}
+        named = {word.arg: self.argument_of(name, word.value) for word in node.keywords}
         if name in CLASS_CALLS:
             positional = [self.label(value) for value in positional]
             named = {word: self.label(value) for word, value in named.items()}
         signature = inspect.signature(factory)
-        if "limit" in signature.parameters and positional and "limit" not in named:
-            first = positional[0]
-            if isinstance(first, Hparam) and first.name in self.limits:
-                named["limit"] = int(self.limits[first.name])
         try:
-            signature.bind(*positional, **named)
+            bound = signature.bind(*positional, **named).arguments
         except TypeError as error:
             raise self.fail(f"{name}{signature}: {error}") from None
+        for word, value in bound.items():
+            if not _fits(value, signature.parameters[word].annotation):
+                raise self.fail(f"{name}{signature}: {word} cannot be {_say(value)}")
+        if "limit" in signature.parameters and "limit" not in named:
+            first = next(iter(bound.values()), None)
+            if isinstance(first, Hparam) and first.name in self.limits:
+                named["limit"] = int(self.limits[first.name])
         return factory(*positional, **named)

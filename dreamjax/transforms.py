@@ -467,10 +467,10 @@ def lucid_standard() -> Transform:
     Pad 12 of gray, jitter 8, scale by one of .90, .92 … 1.10, rotate by one of the 21
     whole degrees -10..10 and 5 zeros, jitter 4.
 
-    Two differences: Lucid's scaled image changes its size (the network sees 125 to 154
-    pixels for an image of 128), ours keeps it and is cropped or surrounded with gray in
-    place; Lucid takes 3.14 for π, 0.05 % less of an angle. And Lucid surrounds what it
-    rotates with black, ours with gray.
+    Three differences: Lucid's scaled image changes its size (the network sees 125 to
+    154 pixels for an image of 128), ours keeps it and is cropped or surrounded with
+    gray in place; Lucid takes 3.14 for π, 0.05 % less of an angle; and what it rotates
+    is surrounded with black, ours with gray.
     """
     return chain(
         pad(12),

@@ -4,13 +4,12 @@
         --workdir=results/runs/quickstart --config.hparams.tv='(0., 1., 10.)'
 """
 
-import sys
-
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
 
 from dreamjax.cache import use_compile_cache
-from dreamjax.runner import Interrupted, run
+from dreamjax.cli import given_config, launch
+from dreamjax.runner import run
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", "configs/quickstart.py", "Config file, with :quicktest for a toy size."
@@ -19,21 +18,13 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder for everything.", require
 
 
 def main(arguments: list[str]) -> int:
-    """Runs; returns the exit status."""
-    if len(arguments) > 1:
-        print(f"not understood: {' '.join(arguments[1:])}", file=sys.stderr)
-        return 2
+    """Runs the sweep; returns the exit status."""
+    if arguments:
+        raise ValueError(f"not understood: {' '.join(arguments)}. Flags start with --.")
     use_compile_cache()
-    try:
-        run(CONFIG.value, WORKDIR.value)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except Interrupted as stopped:
-        print(stopped, file=sys.stderr)
-        return 130
+    run(given_config(CONFIG), WORKDIR.value)
     return 0
 
 
 if __name__ == "__main__":
-    app.run(main)
+    launch(main)

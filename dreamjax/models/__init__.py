@@ -29,13 +29,16 @@ def load(name: str) -> Model:
     module_name, _, function_name = name.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except (ImportError, ValueError, TypeError) as error:  # the last two: "", ".x"
         raise ValueError(
             f"model={name!r}: cannot import {module_name!r}: {error}."
         ) from error
-    if not hasattr(module, function_name):
-        raise ValueError(f"model={name!r}: {module_name!r} has no {function_name!r}.")
-    model = getattr(module, function_name)()
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise ValueError(
+            f"model={name!r}: {module_name!r} has no function {function_name!r}."
+        )
+    model = function()
     if not isinstance(model, Model):
         raise ValueError(
             f"model={name!r} returned {type(model).__name__}, not a dreamjax Model:"

@@ -70,7 +70,7 @@ def from_linen(
             **arguments,
         )
         found = flatten_dict(state["intermediates"], sep="/")
-        return {**_named(found), **_outputs(result, output)}
+        return _merge(_named(found), _outputs(result, output))
 
     return from_function(function, variables, record)
 
@@ -85,13 +85,23 @@ def from_nnx(
     """Adapts a Flax NNX module; the output of every submodule becomes a tap.
 
     Taps are named by the attribute path ("conv1", "blocks/0/conv"). Put the module in
-    evaluation mode first (`module.eval()`): what a call would update, such as running
-    statistics, is dropped.
+    evaluation mode first (`module.eval()`): what a call updates is dropped.
 
     Args:
       module: called as `module(x, **arguments)`.
       record, output: as in `from_linen`.
+
+    Raises:
+      ValueError: dropout or batch norm is in training mode, where the taps of an image
+        would depend on chance and on its neighbors.
     """
+    for path, part in nnx.iter_graph(module):
+        for switch in ("use_running_average", "deterministic"):
+            if getattr(part, switch, None) is False and switch not in arguments:
+                raise ValueError(
+                    f"module={type(module).__name__}: {'/'.join(map(str, path))} has"
+                    f" {switch}=False, it is in training mode. Call module.eval()."
+                )
     graph, state = nnx.split(module)
 
     def function(state: Any, x: Array) -> Taps:
@@ -102,7 +112,7 @@ def from_nnx(
             "/".join(str(part) for part in path): variable.get_value()
             for path, variable in nnx.to_flat_state(found)
         }
-        return {**_named(named), **_outputs(result, output)}
+        return _merge(_named(named), _outputs(result, output))
 
     return from_function(function, state, record)
 
@@ -125,6 +135,15 @@ def _outputs(result: Any, output: str) -> dict[str, Array]:
     return {
         output if i == 0 else f"{output}#{i}": array for i, array in enumerate(arrays)
     }
+
+
+def _merge(inner: dict[str, Array], outputs: dict[str, Array]) -> dict[str, Array]:
+    for name in inner.keys() & outputs.keys():
+        raise ValueError(
+            f"output={name!r} is also the name of a submodule's tap: give another"
+            " name to what the module returns."
+        )
+    return inner | outputs
 
 
 def _is_activation(value: Any) -> bool:

@@ -221,11 +221,13 @@ class Rules(NamedTuple):
 
 
 def _relu(x: Array) -> Array:
-    return jnp.maximum(x, 0)
+    # Slope 0 at 0, as in PyTorch; `jnp.maximum` would give 1/2 there.
+    return jnp.where(x <= 0, 0, x)
 
 
 def _relu6(x: Array) -> Array:
-    return jnp.clip(x, 0, 6)
+    # Slope 0 at 0 and at 6, and NaN stays NaN.
+    return jnp.where(x >= 6, 6, jnp.where(x <= 0, 0, x))
 
 
 PLAIN = Rules(relu=_relu, relu6=_relu6)

@@ -81,17 +81,22 @@ def preprocess(images: Array, record: Record) -> Array:
 def tap_shapes(model: Model, size: tuple[int, int]) -> Mapping[str, tuple[int, ...]]:
     """Returns tap name -> [1, h, w, K] or [1, K] for images of `size`, computing none.
 
+    The taps come in the network's own order, input first.
+
     Raises:
       ValueError: `size` is smaller than the network can take.
     """
     check_size(model.record, size)
     image = jax.ShapeDtypeStruct((1, *size, model.record.channels), jnp.float32)
-    taps = jax.eval_shape(
-        lambda variables, x: dict(model.taps(variables, x, PLAIN)),
-        model.variables,
-        image,
-    )
-    return {name: tap.shape for name, tap in taps.items()}
+    names = []  # in the network's order; a dict that passes through JAX is sorted
+
+    def trace(variables: Any, x: Array) -> dict[str, Array]:
+        taps = dict(model.taps(variables, x, PLAIN))
+        names.extend(taps)
+        return taps
+
+    taps = jax.eval_shape(trace, model.variables, image)
+    return {name: taps[name].shape for name in names}
 
 
 def check_size(record: Record, size: tuple[int, int]) -> None:

@@ -45,11 +45,11 @@ def recipe_of(experiment: Experiment, row: Row, where: Mapping[str, Any]) -> Row
     return {
         "config": experiment.config,
         "run": row["run"],
-        "block": experiment.block,
         "hparams": row["hparams"],
         "seed": experiment.runs[row["run"]]["seed"],
         "metrics": row["metrics"],
         "pictures": experiment.image_hashes,
+        "network": experiment.model.record.name,
         "weights": experiment.model.record.sha256,
         "environment": dict(where),
     }

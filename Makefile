@@ -1,0 +1,41 @@
+# All set-up is done by the targets themselves; a second call skips it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := results/runs/quickstart
+
+.PHONY: quickstart test lint tensorboard clean
+
+# The main job: 24 dreams of a real network, about 2 minutes on 2 cores.
+quickstart: $(VENV)/.ready
+	$(BIN)/python -m experiments.visualize \
+	    --config=configs/quickstart.py --workdir=$(RUN)
+
+test: $(VENV)/.ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.ready-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(VENV)/.ready: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	    -r requirements.txt
+	touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	    -r requirements-dev.txt
+	touch $@
+
+# Needs TensorBoard, which dreamjax itself does not: pip install tensorboard
+tensorboard:
+	tensorboard --logdir $(RUN)/tb
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,64 @@
+"""The command line: one line per error, and an exit status that scripts can use."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, flags
+from ml_collections import ConfigDict
+
+from dreamjax.runner import Interrupted
+
+BAD_INPUT, STOPPED = 2, 130
+
+
+def launch(main: Callable[[list[str]], int]) -> None:
+    """Parses the flags and runs `main(arguments)`, the words that are no flags.
+
+    A ValueError is bad input: one line on stderr, status 2. An interrupted run says
+    how to go on, status 130. Anything else is a bug and keeps its traceback.
+    """
+
+    def guarded(arguments: list[str]) -> int:
+        try:
+            return main(arguments[1:])
+        except ValueError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return BAD_INPUT
+        except Interrupted as stopped:
+            print(stopped, file=sys.stderr)
+            return STOPPED
+
+    app.run(guarded, flags_parser=parse_flags)
+
+
+def parse_flags(arguments: Sequence[str]) -> list[str]:
+    """Returns what is left of the command line; exits with 2 where it is wrong.
+
+    ml_collections reports a misspelt `--config.key`, a value of another type and a
+    missing config file as whatever exception it met.
+    """
+    try:
+        return flags.FLAGS(list(arguments))
+    except (
+        flags.Error,
+        AttributeError,
+        KeyError,
+        OSError,
+        TypeError,
+        ValueError,
+    ) as error:
+        said = str(error).replace("\\n", " ").replace("\\'", "'")
+        print(f"error: {' '.join(said.split())}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+
+
+def given_config(flag: flags.FlagHolder) -> ConfigDict:
+    """Returns the config of a `DEFINE_config_file` flag.
+
+    Raises:
+      ValueError: the file is missing; ml_collections says so at the first use only.
+    """
+    try:
+        return flag.value
+    except OSError as error:
+        raise ValueError(f"--{flag.name}: {' '.join(str(error).split())}") from error

@@ -1,0 +1,44 @@
+"""Prints every tap of a network with its shape at an image size.
+
+python -m experiments.layers --model=efficientnet_lite0 --size=128,128
+"""
+
+from absl import flags
+
+from dreamjax import models
+from dreamjax.cli import launch
+
+MODEL = flags.DEFINE_string(
+    "model", "efficientnet_lite0", "A network, or package.module:function of yours."
+)
+SIZE = flags.DEFINE_list("size", None, "Height,width in pixels; the record's default.")
+
+
+def main(arguments: list[str]) -> int:
+    """Prints; returns the exit status."""
+    if arguments:
+        raise ValueError(f"not understood: {' '.join(arguments)}. Flags start with --.")
+    model = models.load(MODEL.value)
+    size = image_size(SIZE.value, model.record.size)
+    shapes = models.tap_shapes(model, size)
+    width = max(map(len, shapes))
+    record = model.record
+    print(f"{record.name}, {record.parameters:,} parameters, {record.license}")
+    print(f"taps at {size[0]}×{size[1]} px:")
+    for name, (_, *shape) in shapes.items():
+        print(f"  {name:{width}}  {' × '.join(map(str, shape))}")
+    return 0
+
+
+def image_size(given: list[str] | None, default: int) -> tuple[int, int]:
+    """Returns (H, W) from a flag of one or two numbers."""
+    if given is None:
+        return default, default
+    if not 1 <= len(given) <= 2 or not all(n.strip().isdigit() for n in given):
+        raise ValueError(f"size={','.join(given)!r}: give one side, or height,width.")
+    sides = [int(n) for n in given]
+    return sides[0], sides[-1]
+
+
+if __name__ == "__main__":
+    launch(main)

@@ -1,0 +1,78 @@
+"""Makes a picture again from the recipe inside it, and says whether it is the same.
+
+python -m experiments.rerun results/runs/quickstart/runs/run_0007.png
+python -m experiments.rerun picture.png --workdir=results/runs/again
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from dreamjax import models
+from dreamjax.cache import use_compile_cache
+from dreamjax.cli import launch
+from dreamjax.config import plain
+from dreamjax.environment import environment
+from dreamjax.images import load_image, to_uint8
+from dreamjax.report.artifacts import pictures_of
+from dreamjax.report.recipe import read_recipe
+from dreamjax.runner import run
+
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder for everything; results/runs/rerun_<picture> if not given."
+)
+
+
+def main(arguments: list[str]) -> int:
+    """Reruns one picture; returns the exit status: 0 if the pixels are the same."""
+    if len(arguments) != 1:
+        raise ValueError("give one picture: python -m experiments.rerun PICTURE.png")
+    picture = Path(arguments[0])
+    use_compile_cache()
+    recipe = read_recipe(picture)
+    model = models.load(recipe["config"]["model"])
+    check_network(recipe, model.record)
+    for line in changes(recipe["environment"], environment()):
+        print(line)
+    folder = WORKDIR.value or f"results/runs/rerun_{picture.stem}"
+    result = run(plain(recipe["config"]), folder, model=model, only=recipe["run"])
+    return verdict(load_image(picture), pictures_of(result.images)[0])
+
+
+def check_network(recipe: dict[str, Any], record: models.Record) -> None:
+    """Raises ValueError where the recipe's weights are not the ones at hand."""
+    if (recipe["network"], recipe["weights"]) != (record.name, record.sha256):
+        raise ValueError(
+            f"the picture was made with {recipe['network']!r}, sha256"
+            f" {recipe['weights']!r}; at hand is {record.name!r}, {record.sha256!r}."
+        )
+
+
+def changes(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Returns a line for each version or device that is not what it was."""
+    pairs = {**then["versions"], "device": then["device"]}
+    present = {**now["versions"], "device": now["device"]}
+    return [
+        f"note: {name} was {value}, is {present.get(name, 'missing')}"
+        for name, value in pairs.items()
+        if present.get(name) != value
+    ]
+
+
+def verdict(then: np.ndarray, now: np.ndarray) -> int:
+    """Prints how far two pictures [H, W, 3] in [0, 1] are apart; 0 if not at all."""
+    apart = np.abs(to_uint8(then).astype(int) - to_uint8(now).astype(int))
+    if not apart.any():
+        print("the same picture, to the last bit")
+        return 0
+    print(
+        f"another picture: {np.mean(apart > 0):.1%} of the values differ, by"
+        f" {apart.max()} of 255 at most"
+    )
+    return 1
+
+
+if __name__ == "__main__":
+    launch(main)
