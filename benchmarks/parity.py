@@ -7,7 +7,8 @@ The same weights and images go through both. It prints the relative error,
 `max|ours - theirs| / max|theirs|`, of all 84 taps and of image gradients `d mean(a
 channel of a tap) / d image`, on a photo and on noise, at 97×130 and 128×128, and then
 what both make of two photos. Exits with status 1 where an error is above the limit or
-a photo is named wrongly. TODO
+a photo is named wrongly. About a minute on two CPU cores; expect 2e-5 at most for the
+taps and 1e-6 for the gradients.
 
 A unit within rounding of 0 or 6 may be on one side of ReLU6's kink in one network and
 on the other in the other; one such unit in a million moves an image gradient by

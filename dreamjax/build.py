@@ -34,7 +34,7 @@ from dreamjax.types import Array, DreamStep, HParams, Key, Taps
 
 PHOTOS = ("chelsea", "coffee")
 IMAGES = ("target", "reference")  # hyperparameters whose values are pictures
-WHOLE = {"class", "channel", "y", "x"}  # reads that select by a whole number
+WHOLE = {"class", "channel", "y", "x", "seed"}  # reads of a whole number
 
 
 class Experiment(NamedTuple):
@@ -98,9 +98,9 @@ def build(config: Mapping[str, Any], model: Model | None = None) -> Experiment:
     )
     objective = parsed.objective
     swept = {name: [run[name] for run in runs] for name in runs[0]}
+    swept |= {name: [value] for name, value in parsed.constants.items()}
     for name in _names(objective, {"class"}):
         swept[name] = [_as_class(v, model.record.labels) for v in swept[name]]
-    swept |= {name: [value] for name, value in parsed.constants.items()}
     check_objective(objective, shapes, swept, parsed.constants)
 
     read = {"seed"} | objective.hparams

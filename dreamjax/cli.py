@@ -59,6 +59,7 @@ def given_config(flag: flags.FlagHolder) -> ConfigDict:
       ValueError: the file is missing; ml_collections says so at the first use only.
     """
     try:
+        list(flag.value)  # a file that failed to load fails here, not when read
         return flag.value
     except OSError as error:
         raise ValueError(f"--{flag.name}: {' '.join(str(error).split())}") from error

@@ -63,7 +63,7 @@ def base_config() -> ml_collections.ConfigDict:
     config.optimizer = "adam"  # see dreamjax/optimizers.py
     config.redirect_relu = False  # Lucid's redirected gradients of dead ReLUs
     config.steps = 128
-    config.sweep = "product"  # or zip
+    config.sweep = "product"  # or zip, or zip(name, …)
     config.samples = 1  # draws of the hyperparameters that are distributions
     config.seed = 0  # of those draws
     config.common_noise = True  # runs of one seed share noise and transforms

@@ -37,7 +37,7 @@ class Read(NamedTuple):
     Attributes:
       tap: its name.
       kind: "layer" (all of it), "channel", "class", "y", "x" (an index along that
-        axis) or "direction" (a vector over the channels).
+        axis), "direction" (a vector over the channels) or "seed" (of a random one).
       index: the number, vector or Hparam that selects; None for "layer".
     """
 
@@ -274,7 +274,7 @@ def random_direction(tap: str, seed: Value, *, cos_power: Value = 0.0) -> Object
     return Objective(
         score,
         f"random_direction({_show(tap, seed, cos_power)})",
-        (Read(tap, "layer"),),
+        (Read(tap, "layer"), Read(tap, "seed", seed)),
         _names(seed, cos_power),
     )
 
@@ -467,7 +467,7 @@ def check_objective(
             )
         if read.kind == "layer" or read.index is None:
             continue
-        size = shape[axes[read.kind]]
+        size = 2**31 if read.kind == "seed" else shape[axes[read.kind]]
         swept = isinstance(read.index, Hparam)
         argument = f"hparams.{read.index.name}" if swept else read.kind
         if swept and read.index.name in constants:

@@ -8,6 +8,7 @@ compiles it once; other hyperparameter values need no other program.
 import itertools
 import math
 import os
+import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from dreamjax.errors import choose, require
 from dreamjax.text import parse_call
 from dreamjax.types import Array, DreamInfo, DreamState, DreamStep, HParams, Key
 
-MODES = ("product", "zip")
+MODES = ("product", "zip", "zip(name, …)")
 
 Draw = Callable[[np.random.Generator], Any]
 
@@ -60,7 +61,8 @@ DISTRIBUTIONS = {
 
 def is_drawn(values: Sequence[Any]) -> bool:
     """Tells whether a hyperparameter's values are one distribution in text."""
-    return len(values) == 1 and isinstance(values[0], str) and "(" in values[0]
+    text = values[0] if len(values) == 1 else None
+    return isinstance(text, str) and re.fullmatch(r"\w+\(.*\)", text) is not None
 
 
 def expand(
@@ -76,8 +78,9 @@ def expand(
 
     Args:
       hparams: name -> tuple of values.
-      mode: "product" (every combination) or "zip" (tuples of one length, or of length
-        1, side by side).
+      mode: "product" (every combination); "zip" (tuples of one length, or of length
+        1, side by side); or "zip(tv, blur_every)" (these side by side, each such
+        setting combined with every combination of the rest).
       samples: draws; must be 1 where nothing is drawn.
       seed: of the draws; each name draws from its own stream, so that another
         hyperparameter changes no draw of this one.
@@ -85,7 +88,6 @@ def expand(
     Raises:
       ValueError: an empty tuple, unequal lengths in a zip, an unknown distribution.
     """
-    choose("sweep", mode, MODES)
     require(samples >= 1, "samples", samples, "at least 1")
     for name, values in hparams.items():
         if isinstance(values, str) or not isinstance(values, Sequence):
@@ -120,19 +122,40 @@ def _draw(drawn: Mapping[str, str], samples: int, seed: int) -> list[dict[str, A
 
 
 def _combine(plain: Mapping[str, list], mode: str) -> list[dict[str, Any]]:
+    zipped = _zipped(plain, mode)
+    settings = _side_by_side({name: plain[name] for name in zipped})
+    rest = {name: plain[name] for name in plain if name not in zipped}
+    return [
+        {**setting, **dict(zip(rest, values, strict=True))}
+        for setting in settings
+        for values in itertools.product(*rest.values())
+    ]
+
+
+def _zipped(plain: Mapping[str, list], mode: str) -> list[str]:
+    """Returns the names that go side by side."""
     if mode == "product":
-        combinations = itertools.product(*plain.values())
-        return [dict(zip(plain, values, strict=True)) for values in combinations]
-    length = max((len(v) for v in plain.values()), default=1)
-    for name, values in plain.items():
+        return []
+    if mode == "zip":
+        return list(plain)
+    found = re.fullmatch(r"zip\((.*)\)", mode.strip())
+    if found is None:
+        choose("sweep", mode, MODES)
+    names = [name.strip() for name in found[1].split(",")]
+    return [choose(f"sweep={mode!r}: name", name, plain) for name in names]
+
+
+def _side_by_side(columns: Mapping[str, list]) -> list[dict[str, Any]]:
+    length = max((len(values) for values in columns.values()), default=1)
+    for name, values in columns.items():
         require(
             len(values) in (1, length),
             f"hparams.{name}",
             tuple(values),
-            f"in a zip every tuple has 1 or {length} values",
+            f"side by side every tuple has 1 or {length} values",
         )
     return [
-        {name: v[i] if len(v) > 1 else v[0] for name, v in plain.items()}
+        {name: v[i] if len(v) > 1 else v[0] for name, v in columns.items()}
         for i in range(length)
     ]
 

@@ -1,6 +1,7 @@
 """Networks of other people: taps, values and two steps of a dream; and the document."""
 
 import re
+import runpy
 import sys
 from pathlib import Path
 
@@ -13,7 +14,14 @@ from flax import nnx
 
 from dreamjax.build import build
 from dreamjax.config import base_config
-from dreamjax.models import Record, from_function, from_linen, from_nnx, tap_shapes
+from dreamjax.models import (
+    Record,
+    from_function,
+    from_linen,
+    from_nnx,
+    load,
+    tap_shapes,
+)
 from dreamjax.models.layers import PLAIN
 
 RECORD = Record(
@@ -192,6 +200,8 @@ def small_config(objective):
     config.size = (8, 9)
     config.param = "pixel"
     config.transforms = ""
+    config.start = "coffee"
+    config.hparams.learning_rate = (0.01,)
     return config
 
 
@@ -228,13 +238,10 @@ def test_the_document_runs_as_it_stands(tmp_path, monkeypatch):
     assert len(blocks) == 5
     (tmp_path / "my_models.py").write_text("\n\n".join(blocks), "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    from dreamjax.models import load
-
     found = {
         name: dict(tap_shapes(load(f"my_models:load_{name}"), (24, 32)))
         for name in ("linen", "nnx", "function")
     }
-    module = sys.modules["my_models"]
     monkeypatch.delitem(sys.modules, "my_models")
     classes = {"logits": (1, 3), "probabilities": (1, 3)}
     assert found["linen"] == classes | {
@@ -257,6 +264,7 @@ def test_the_document_runs_as_it_stands(tmp_path, monkeypatch):
         "conv/pre": (1, 24, 32, 8),
         "conv": (1, 24, 32, 8),
     }
-    assert module.images.shape == (1, 24, 32, 3)
-    assert np.all(np.isfinite(module.scores))
-    assert module.scores[-1] > module.scores[0]
+    main = runpy.run_path(str(tmp_path / "my_models.py"), run_name="__main__")
+    assert main["images"].shape == (1, 24, 32, 3)
+    assert np.all(np.isfinite(main["scores"]))
+    assert main["scores"][-1] > main["scores"][0]

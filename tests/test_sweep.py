@@ -40,6 +40,22 @@ def test_zip_of_unequal_lengths_is_refused():
         expand({"a": (1, 2, 3), "b": (4, 5)}, mode="zip")
 
 
+def test_some_names_go_side_by_side_and_the_rest_in_product():
+    runs = expand({"tv": (0, 9), "blur": (3, 0), "unit": (5, 6)}, mode="zip(tv, blur)")
+    assert [(r["tv"], r["blur"], r["unit"]) for r in runs] == [
+        (0, 3, 5),
+        (0, 3, 6),
+        (9, 0, 5),
+        (9, 0, 6),
+    ]
+    with pytest.raises(ValueError, match=r"name='tvv'.*Did you mean \"tv\""):
+        expand({"tv": (0, 9)}, mode="zip(tvv)")
+
+
+def test_a_file_name_is_no_distribution():
+    assert expand({"target": ("photo (1).png",)})[0]["target"] == "photo (1).png"
+
+
 def test_draws_are_combined_with_plain_values():
     runs = expand({"lr": ("uniform(0, 1)",), "unit": (5, 6)}, samples=3)
     assert [r["unit"] for r in runs] == [5, 5, 5, 6, 6, 6]
@@ -96,6 +112,7 @@ def test_distribution(name):
         ({"tv": ("uniform(1)",)}, {}, "missing a required argument"),
         ({"tv": ("uniform(0, __import__('os'))",)}, {}, "uniform"),
         ({"tv": ("choice()",)}, {}, "at least one"),
+        ({"tv": ("uniform('a', 2)",)}, {}, "uniform"),
     ],
 )
 def test_bad_sweeps_are_refused(hparams, options, message):
