@@ -28,7 +28,6 @@ sides. OMP_WAIT_POLICY is PASSIVE unless set (see benchmarks/__init__.py).
 """
 
 import argparse
-import ctypes
 import functools
 import json
 import os
@@ -49,6 +48,7 @@ from dreamjax.build import build
 from dreamjax.config import base_config
 from dreamjax.environment import environment
 from dreamjax.files import write_text
+from dreamjax.memory import keep_memory
 from dreamjax.models.efficientnet_lite import lite0_file, load_lite0
 from dreamjax.models.layers import PLAIN
 from dreamjax.models.model import Model, check_tap, tap_shapes
@@ -257,20 +257,6 @@ def dream_sides(
 # Timing.
 
 
-def keep_memory() -> None:
-    """Tells glibc's malloc to keep freed memory; call before any thread is started.
-
-    One arena (others are limited to 64 MB), no mmap for large blocks, no trimming.
-
-    Raises:
-      ValueError: the C library has no such settings.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    settings = ((-8, 1), (-4, 0), (-1, 2**31 - 1))  # arenas, mmaps, trim threshold
-    if mallopt is None or not all(mallopt(name, value) for name, value in settings):
-        raise ValueError("--keep-memory needs glibc.")
-
-
 def interleave(sides: dict[str, Side], rounds: int) -> dict[str, list[float]]:
     """Returns the milliseconds of each call; the sides take turns."""
     for side in sides.values():
@@ -339,8 +325,8 @@ def main() -> int:
     options = parser.parse_args()
     batches = [int(n) for n in options.batches.split(",")]
 
-    if options.keep_memory:
-        keep_memory()
+    if options.keep_memory and not keep_memory():
+        raise ValueError("--keep-memory needs glibc.")
     torch.set_num_threads(options.threads)
     model, network = load_lite0(), torch_lite0.load(lite0_file(), tuned=True)
     check_tap(options.tap, tap_shapes(model, (options.size, options.size)))

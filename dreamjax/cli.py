@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from absl import app, flags
 from ml_collections import ConfigDict
 
+from dreamjax.memory import keep_memory
 from dreamjax.runner import Interrupted
 
 BAD_INPUT, STOPPED = 2, 130
@@ -28,6 +29,7 @@ def launch(main: Callable[[list[str]], int]) -> None:
             print(stopped, file=sys.stderr)
             return STOPPED
 
+    keep_memory()
     app.run(guarded, flags_parser=parse_flags)
 
 

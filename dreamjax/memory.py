@@ -1,0 +1,26 @@
+"""The C library's memory: kept by the process, not given back after every step.
+
+XLA's CPU programs allocate their temporaries anew at each call (75 MB for eight
+128 px image-gradients of EfficientNet-Lite0), and glibc maps and unmaps blocks of that
+size: 18,000 page faults per call, and half of the time. Keeping them makes such a
+gradient 1.7–2.9 times as fast; the price is that the process holds its peak.
+"""
+
+import ctypes
+
+ARENA_MAX, MMAP_MAX, TRIM_THRESHOLD = -8, -4, -1  # of glibc's mallopt
+
+
+def keep_memory() -> bool:
+    """Tells glibc's malloc to keep freed memory; call before JAX has a backend.
+
+    One arena (others are limited to 64 MB), no mmap for large blocks, no trimming.
+
+    Returns:
+      Whether it took effect; False where the C library is not glibc.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    settings = ((ARENA_MAX, 1), (MMAP_MAX, 0), (TRIM_THRESHOLD, 2**31 - 1))
+    return all(mallopt(name, value) == 1 for name, value in settings)
