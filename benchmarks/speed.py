@@ -2,7 +2,7 @@
 
     pip install -r requirements-bench.txt
     python -m benchmarks.speed [--tap b8 --size 128 --batches 1,8,24 --rounds 15]
-        [--compile] [--keep-memory] [--out results/speed.json]
+        [--compile] [--keep-memory] [--only torch] [--out results/speed.json]
 
 Two tables, in milliseconds per image on an otherwise quiet machine:
 
@@ -24,7 +24,8 @@ and where they differ there is no table. About three minutes on two cores for ba
 Both libraries take their temporary memory from malloc, and glibc hands blocks as large
 as these back to the system after every call: at batch 8 a gradient costs dreamjax
 18,000 page faults, near half its time. --keep-memory tells glibc to keep them, for both
-sides. OMP_WAIT_POLICY is PASSIVE unless set (see benchmarks/__init__.py).
+sides. Two thread pools in one process can cost either side its cores: see
+benchmarks/__init__.py, and --only times one side with nothing between its rounds.
 """
 
 import argparse
@@ -273,8 +274,8 @@ def interleave(sides: dict[str, Side], rounds: int) -> dict[str, list[float]]:
 
 
 def summarize(what: str, count: int, times: dict[str, list[float]]) -> list[dict]:
-    """Returns one row per side, in ms per image, with the ratios to dreamjax's."""
-    ours = times["dreamjax"]
+    """Returns one row per side, in ms per image, with the ratios to the first."""
+    ours = next(iter(times.values()))
     rows = []
     for name, theirs in times.items():
         pairs = zip(theirs, ours, strict=True)
@@ -321,6 +322,7 @@ def main() -> int:
     parser.add_argument("--compile", action="store_true", help="torch.compile as well")
     parser.add_argument("--keep-memory", action="store_true", help="see above")
     parser.add_argument("--skip-dream", action="store_true", help="gradients only")
+    parser.add_argument("--only", help="time this side alone, such as torch")
     parser.add_argument("--out", help="a JSON file to write")
     options = parser.parse_args()
     batches = [int(n) for n in options.batches.split(",")]
@@ -351,13 +353,16 @@ def main() -> int:
             except ValueError as error:
                 print(f"FAILED: {error}", file=sys.stderr)
                 return 1
+            if options.only is not None:
+                sides = {options.only: sides[options.only]}
             rows += summarize(what, batch, interleave(sides, options.rounds))
         print(f"\n{what}\n\n{markdown(rows)}\n", flush=True)
         results += rows
     if options.out is not None:
         settings = {k: v for k, v in vars(options).items() if k != "out"}
         settings |= {"torch": torch.__version__, "load_at_end": os.getloadavg()}
-        settings["OMP_WAIT_POLICY"] = os.environ["OMP_WAIT_POLICY"]
+        waiting = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+        settings |= {name: os.environ.get(name) for name in waiting}
         record = {"settings": settings, "env": environment(), "results": results}
         write_text(options.out, json.dumps(record, indent=1) + "\n")
     return 0

@@ -38,7 +38,7 @@ from dreamjax.images import to_uint8
 from dreamjax.logbook import Logbook, rewind
 from dreamjax.models.model import Model
 from dreamjax.report.artifacts import pictures_of, write_artifacts
-from dreamjax.types import Array, DreamState
+from dreamjax.types import Array, DreamInfo, DreamState, Key
 
 
 class Interrupted(Exception):
@@ -260,18 +260,15 @@ def _dream(
             total=steps * len(todo), unit="step", file=sys.stderr, mininterval=0.5
         ) as bar,
     ):
-        for block in todo:
-            done += _dream_block(
-                experiment,
-                workdir,
-                block,
-                blocks[block],
-                lanes[block],
-                program,
-                bar,
-                stop,
+        for i in todo:
+            hp = sweep.take(experiment.values, lanes[i])
+            keys = sweep.run_keys(
+                hp["seed"], jnp.asarray(lanes[i]), common=config["common_noise"]
             )
-    return _Clock(compiled, time.perf_counter() - before, done)
+            task = _Task(experiment, workdir, i, blocks[i], hp, program)
+            done += _dream_block(task, keys, bar, stop)
+    image_steps = done * size * config["batch"]
+    return _Clock(compiled, time.perf_counter() - before, image_steps)
 
 
 def _lanes(block: list[int], size: int) -> list[int]:
@@ -303,86 +300,117 @@ def stop_requests() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _dream_block(
-    experiment: Experiment,
-    workdir: Path,
-    number: int,
-    block: list[int],
-    lanes: list[int],
-    program: sweep.Block,
-    bar: tqdm,
-    stop: list[int],
-) -> int:
-    """Runs one block to its end; returns the image-steps that it took."""
-    config, variables = experiment.config, experiment.model.variables
-    hp = sweep.take(experiment.values, lanes)
-    keys = sweep.run_keys(hp["seed"], jnp.asarray(lanes), common=config["common_noise"])
-    state, first = program.init(keys, hp), 0
-    extra = {"dead": np.zeros(len(lanes), bool)}
-    saved = _saved(workdir, number)
-    if saved.exists():
-        (state, extra), meta = checkpoint.load(saved, (state, extra))
-        extra = jax.tree.map(np.asarray, extra)
-        first = meta["step"]
-    rewind(workdir, number, first)
+class _Task(NamedTuple):
+    """One block of runs, and what it runs with."""
+
+    experiment: Experiment
+    workdir: Path
+    number: int
+    runs: list[int]
+    hp: dict[str, Array]  # of all lanes, the filling ones too
+    program: sweep.Block
+
+
+def _dream_block(task: _Task, keys: Key, bar: tqdm, stop: list[int]) -> int:
+    """Runs one block to its end; returns the steps that it took."""
+    config = task.experiment.config
+    state, dead, first = _begin(task, keys)
     bar.update(first)
-    every = config["log_every"]
-    wanted = set(config["image_steps"]) if config["tensorboard"] else set()
-    book = Logbook(
-        workdir,
-        number,
-        block,
-        hparams=[_told(experiment, run) for run in block],
+    with Logbook(
+        task.workdir,
+        task.number,
+        task.runs,
+        hparams=[_told(task.experiment, run) for run in task.runs],
         resumed_at=first,
         tensorboard=config["tensorboard"],
+    ) as book:
+        if first == 0 and config["tensorboard"] and 0 in config["image_steps"]:
+            book.pictures(0, _shown(task, state))
+        state, dead = _climb(task, state, dead, first, book, bar, stop)
+        _finish(task, state, dead, book)
+    return config["steps"] - first
+
+
+def _begin(task: _Task, keys: Key) -> tuple[DreamState, np.ndarray, int]:
+    """Returns the state to go on from, which runs are dead, and the steps done."""
+    state, first = task.program.init(keys, task.hp), 0
+    dead = np.zeros(len(keys), bool)
+    saved = _saved(task.workdir, task.number)
+    if saved.exists():
+        (state, dead), meta = checkpoint.load(saved, (state, dead))
+        first = meta["step"]
+    rewind(task.workdir, task.number, first)
+    return state, np.asarray(dead), first
+
+
+def _climb(
+    task: _Task,
+    state: DreamState,
+    dead: np.ndarray,
+    step: int,
+    book: Logbook,
+    bar: tqdm,
+    stop: list[int],
+) -> tuple[DreamState, np.ndarray]:
+    """Makes all steps that are left: updates, log, pictures, checkpoints."""
+    experiment, program, config = task.experiment, task.program, task.experiment.config
+    saved, at = _saved(task.workdir, task.number), time.monotonic()
+    wanted = set(config["image_steps"]) if config["tensorboard"] else set()
+    while step < config["steps"]:
+        state, info = program.update(state, task.hp, experiment.model.variables)
+        step += program.steps
+        bar.update(program.steps)
+        if step == program.steps:
+            dead = _dead(info)
+            for line in dead_runs(_of(task.runs, dead), experiment):
+                bar.write(line, file=sys.stderr)
+        if step % config["log_every"] == 0 or step == config["steps"]:
+            dead = dead & _dead(info)
+            last, alive = sweep.last_info(info), np.asarray(state.alive)
+            book.log(step, last, alive)
+            bar.set_postfix(_glance(last.score[: len(task.runs)], alive))
+        if step in wanted:
+            book.pictures(step, _shown(task, state))
+        if stop or time.monotonic() - at >= config["checkpoint_seconds"]:
+            book.flush()
+            checkpoint.save(saved, (state, dead), {"step": step})
+            at = time.monotonic()
+        if stop:
+            raise Interrupted(
+                f"stopped at step {step} of {config['steps']}, block {task.number + 1};"
+                f" saved in {saved}. The same command goes on from there."
+            )
+    return state, dead
+
+
+def _finish(task: _Task, state: DreamState, dead: np.ndarray, book: Logbook) -> None:
+    """Judges a block's pictures and makes its result durable."""
+    final = _final(task, state, dead)
+    metrics = [
+        {name: float(values[lane]) for name, values in final["metrics"].items()}
+        for lane in range(len(task.runs))
+    ]
+    book.finish(metrics, task.experiment.config["steps"])
+    book.flush()
+    checkpoint.save(
+        _done(task.workdir, task.number),
+        {"images": final["images"], "metrics": final["metrics"]},
+        {"runs": task.runs, "metrics": list(final["metrics"])},
     )
-    with book:
-        if first == 0 and 0 in wanted:
-            book.pictures(0, _shown(program, state, hp, len(block)))
-        step, at, info = first, time.monotonic(), None
-        while step < config["steps"]:
-            state, info = program.update(state, hp, variables)
-            step += program.steps
-            bar.update(program.steps)
-            if step == program.steps:
-                extra = {"dead": np.all(np.asarray(info.grad_norm[0]) == 0, axis=-1)}
-            if step % every == 0 or step == config["steps"]:
-                last = sweep.first_info(info)
-                alive = np.asarray(state.alive)
-                book.log(step, last, alive)
-                bar.set_postfix(_glance(last.score[: len(block)], alive))
-            if step in wanted:
-                book.pictures(step, _shown(program, state, hp, len(block)))
-            waited = time.monotonic() - at
-            if stop or waited >= config["checkpoint_seconds"]:
-                book.flush()
-                checkpoint.save(saved, (state, extra), {"step": step})
-                at = time.monotonic()
-            if stop:
-                raise Interrupted(
-                    f"stopped at step {step} of {config['steps']}, block {number + 1};"
-                    f" saved in {saved}. The same command goes on from there."
-                )
-        final = _final(experiment, program, state, hp, extra, len(block))
-        metrics = [
-            {name: float(values[lane]) for name, values in final["metrics"].items()}
-            for lane in range(len(block))
-        ]
-        book.finish(metrics, config["steps"])
-        book.flush()
-        checkpoint.save(
-            _done(workdir, number),
-            {"images": final["images"], "metrics": final["metrics"]},
-            {"runs": block, "metrics": list(final["metrics"])},
-        )
-    saved.unlink(missing_ok=True)
-    return (config["steps"] - first) * len(lanes) * config["batch"]
+    _saved(task.workdir, task.number).unlink(missing_ok=True)
 
 
-def _shown(
-    program: sweep.Block, state: DreamState, hp: Mapping[str, Array], runs: int
-) -> list[np.ndarray]:
-    images = np.asarray(program.images(state, hp))[:runs]  # [R, B, H, W, C]
+def _dead(info: DreamInfo) -> np.ndarray:
+    """Returns [R]: the score had no gradient in any step and image of [n, R, B]."""
+    return np.all(np.asarray(info.grad_norm) == 0, axis=(0, 2))
+
+
+def _of(block: list[int], lanes: np.ndarray) -> list[int]:
+    return [run for run, yes in zip(block, lanes, strict=False) if yes]
+
+
+def _shown(task: _Task, state: DreamState) -> list[np.ndarray]:
+    images = np.asarray(task.program.images(state, task.hp))[: len(task.runs)]
     return [to_uint8(picture) for picture in pictures_of(images)]
 
 
@@ -398,21 +426,15 @@ def _told(experiment: Experiment, run: int) -> dict[str, Any]:
     return {name: values[name] for name in values if name in experiment.values}
 
 
-def _final(
-    experiment: Experiment,
-    program: sweep.Block,
-    state: DreamState,
-    hp: Mapping[str, Array],
-    extra: Mapping[str, np.ndarray],
-    runs: int,
-) -> dict[str, Any]:
+def _final(task: _Task, state: DreamState, dead: np.ndarray) -> dict[str, Any]:
     """Returns the pictures and the final metrics [R] of a finished block."""
-    variables = experiment.model.variables
+    program, hp, runs = task.program, task.hp, len(task.runs)
+    variables = task.experiment.model.variables
     plain, penalty = program.plain(state, hp, variables)
     robust = np.mean(
         [
             program.robust(state, hp, variables, jnp.asarray(draw, jnp.int32))
-            for draw in range(experiment.config["evaluation_draws"])
+            for draw in range(task.experiment.config["evaluation_draws"])
         ],
         axis=0,
     )
@@ -422,7 +444,7 @@ def _final(
         **{f"penalty/{n}": np.mean(v, axis=1) for n, v in sorted(penalty.items())},
         "steps": np.asarray(state.step, np.float32),
         "alive": np.asarray(state.alive, np.float32),
-        "zero_gradient": np.asarray(extra["dead"], np.float32),
+        "zero_gradient": np.asarray(dead, np.float32),
     }
     return {
         "images": np.asarray(program.images(state, hp))[:runs],
@@ -486,25 +508,31 @@ def warnings(rows: list[dict[str, Any]], experiment: Experiment) -> list[str]:
             " last finite picture; a smaller learning rate or penalty may help."
         )
     dead = [row["run"] for row in rows if row["status"] == "zero gradient"]
-    if dead:
-        taps = sorted({read.tap for read in experiment.objective.reads})
-        remedy = [
-            f"aim before the nonlinearity ({tap}/pre)"
-            for tap in taps
-            if not tap.endswith("/pre")
-        ]
-        if (
-            experiment.model.record.redirectable
-            and not experiment.config["redirect_relu"]
-        ):
-            remedy.append("set --config.redirect_relu=True")
-        remedy.append("start from another seed or a larger init_std")
-        lines.append(
-            f"zero gradient: in runs {_some(dead)} every gradient of the score was"
-            f" exactly zero at the first step: {', '.join(taps)} is off on the whole"
-            f" image. Remedies: {'; '.join(remedy)}."
-        )
-    return lines
+    return lines + dead_runs(dead, experiment)
+
+
+def dead_runs(dead: list[int], experiment: Experiment) -> list[str]:
+    """Returns a line about runs whose score had no gradient at all, or none.
+
+    This is the gray picture that users of every such tool ask about: a unit that is
+    off on the whole image gives the pixels nothing to climb.
+    """
+    if not dead:
+        return []
+    taps = sorted({read.tap for read in experiment.objective.reads})
+    remedy = [
+        f"aim before the nonlinearity ({tap}/pre)"
+        for tap in taps
+        if not tap.endswith("/pre")
+    ]
+    if experiment.model.record.redirectable and not experiment.config["redirect_relu"]:
+        remedy.append("set --config.redirect_relu=True")
+    remedy.append("start from another seed or a larger init_std")
+    return [
+        f"zero gradient: in runs {_some(dead)} every gradient of the score is exactly"
+        f" zero, so nothing moves: what the objective reads of {', '.join(taps)} is"
+        f" off. Remedies: {'; '.join(remedy)}."
+    ]
 
 
 def _some(runs: list[int]) -> str:

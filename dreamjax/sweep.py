@@ -294,6 +294,6 @@ def take(hp: Mapping[str, np.ndarray], runs: Sequence[int]) -> dict[str, Array]:
     return {name: jnp.asarray(values[index]) for name, values in hp.items()}
 
 
-def first_info(info: DreamInfo) -> DreamInfo:
+def last_info(info: DreamInfo) -> DreamInfo:
     """Returns the last step's info of [n, R, ...] as NumPy arrays [R, ...]."""
     return jax.tree.map(lambda x: np.asarray(x[-1]), info)

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -131,6 +132,28 @@ def test_finished_sweep_started_again_computes_nothing(finished):
     assert (workdir / "metrics.jsonl").read_bytes() == before
 
 
+def test_a_sweep_of_any_number_of_blocks_is_one_compile(tmp_path):
+    compiled = []
+
+    def listen(event, seconds, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(seconds)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    counts = []
+    try:
+        for draws in (3, 12):  # 1 block, 4 blocks
+            config = tiny_config(learning_rate=("log_uniform(0.01, 0.1)",))
+            config.samples = draws
+            config.runs_per_call = 3
+            before = len(compiled)
+            runner.run(config, tmp_path / str(draws), report=lambda line: None)
+            counts.append(len(compiled) - before)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert 0 < counts[1] <= counts[0]
+
+
 def test_workdir_with_another_config_is_refused(finished):
     workdir, _, _ = finished
     config = sweep_config()
@@ -189,7 +212,7 @@ def test_dead_runs_are_reported_with_a_remedy(tmp_path):
     result = runner.run(config, tmp_path, report=lines.append)
     assert [row["status"] for row in result.rows] == ["zero gradient"] * 2
     said = next(line for line in lines if line.startswith("zero gradient"))
-    assert "dead is off" in said
+    assert "what the objective reads of dead is off" in said
     assert "dead/pre" in said and "redirect_relu=True" in said
 
 

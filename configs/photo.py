@@ -1,0 +1,39 @@
+"""Dreams a photo: a whole layer's energy, from a photo, held close to it.
+
+    python -m experiments.visualize --config=configs/photo.py \
+        --workdir=results/runs/photo --config.start=my_photo.jpg \
+        --config.hparams.reference="('my_photo.jpg',)"
+
+Rows are strengths of the penalty that holds on to the photo, columns are seeds.
+"""
+
+from ml_collections import ConfigDict
+
+from dreamjax.config import base_config
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    """Returns the config; "quicktest" is the same at a toy size."""
+    config = base_config()
+    config.objective = "b10"
+    config.start = "chelsea"
+    config.size = (224, 336)
+    config.param = "pixel"
+    config.color = "rgb"
+    config.range = "clip"
+    config.transforms = "roll(16)"
+    config.gradient = ("mean_abs",)
+    config.optimizer = "sgd"
+    config.steps = 64
+    config.image_steps = (0, 16, 64)
+    config.rows = "distance"
+    config.hparams.learning_rate = (0.004,)
+    config.hparams.reference = ("chelsea",)
+    config.hparams.distance = (1.0, 10.0)
+    config.hparams.seed = (0, 1)
+    if variant == "quicktest":
+        config.size = (32, 48)
+        config.steps = 4
+        config.log_every = 2
+        config.image_steps = (0, 4)
+    return config.lock()

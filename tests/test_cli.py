@@ -1,0 +1,104 @@
+"""The commands, as a person types them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments import layers, rerun
+
+REPO = Path(__file__).resolve().parent.parent
+TINY = ["--config.model=tests.tiny:tiny_model", "--config.objective=b:unit"]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+def command(cache, module, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        cwd=REPO,
+        env=dict(os.environ, DREAMJAX_CACHE=str(cache)),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_quickstart_quicktest_and_a_rerun_of_one_picture(cache, tmp_path):
+    workdir = tmp_path / "run"
+    config = "--config=configs/quickstart.py:quicktest"
+    made = command(cache, "experiments.visualize", config, f"--workdir={workdir}")
+    assert made.returncode == 0, made.stderr
+    assert "8 runs × 1 image × 4 steps in 1 block of 8" in made.stdout
+    for name in ("sheet.png", "index.html", "summary.csv", "metrics.jsonl", "env.json"):
+        assert str(workdir / name) in made.stdout
+        assert (workdir / name).stat().st_size > 0
+    assert "4/4" in made.stderr and "score=" in made.stderr, "the progress bar"
+
+    picture = workdir / "runs" / "run_0005.png"
+    again = command(
+        cache, "experiments.rerun", picture, f"--workdir={tmp_path / 'again'}"
+    )
+    assert again.returncode == 0, again.stderr
+    assert "the same picture, to the last bit" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config.hparams.tvv=(1.,)"], 'Did you mean "tv"'),
+        (["--confg=1"], "Did you mean: config"),
+        (["--config.steps=many"], "invalid literal"),
+        (["--config=configs/none.py"], "configs/none.py"),
+        (["--config.hparams.unit=(4,)"], "hparams.unit=4"),
+        (["stray"], "not understood: stray"),
+    ],
+)
+def test_bad_command_lines_say_one_line_and_exit_with_2(
+    cache, tmp_path, arguments, message
+):
+    workdir = tmp_path / "never"
+    found = command(
+        cache, "experiments.visualize", f"--workdir={workdir}", *TINY, *arguments
+    )
+    assert found.returncode == 2
+    assert message in found.stderr
+    assert "Traceback" not in found.stderr
+    assert not workdir.exists()
+
+
+def test_layers_lists_every_tap_with_its_shape(cache):
+    found = command(cache, "experiments.layers", "--size=96,128")
+    assert found.returncode == 0
+    lines = {line.split()[0]: line for line in found.stdout.splitlines()[2:]}
+    assert len(lines) == 84
+    assert lines["b8"].split(maxsplit=1)[1] == "6 × 8 × 112"
+    assert lines["logits"].split(maxsplit=1)[1] == "1000"
+
+
+def test_sizes_of_the_layers_command():
+    assert layers.image_size(None, 224) == (224, 224)
+    assert layers.image_size(["64"], 224) == (64, 64)
+    assert layers.image_size(["64", "96"], 224) == (64, 96)
+    for bad in (["x"], ["1", "2", "3"], ["-4"]):
+        with pytest.raises(ValueError, match="size="):
+            layers.image_size(bad, 224)
+
+
+def test_rerun_refuses_other_weights_and_names_other_versions():
+    from tests.tiny import RECORD
+
+    recipe = {"network": "tiny", "weights": "0000"}
+    with pytest.raises(ValueError, match="0000"):
+        rerun.check_network(recipe, RECORD)
+    rerun.check_network({"network": "tiny", "weights": ""}, RECORD)
+    then = {"versions": {"jax": "0.1"}, "device": "cpu"}
+    now = {"versions": {"jax": "0.2"}, "device": "cpu"}
+    assert rerun.changes(then, now) == ["note: jax was 0.1, is 0.2"]
+    assert rerun.changes(now, now) == []

@@ -1,0 +1,72 @@
+"""Every config builds, in full and as :quicktest, and does what its name says."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from dreamjax.build import build
+from dreamjax.config import base_config, check_keys
+from dreamjax.models import load
+
+CONFIGS = sorted(
+    path.stem
+    for path in (Path(__file__).resolve().parent.parent / "configs").glob("*.py")
+    if path.stem != "__init__"
+)
+
+
+@pytest.fixture(scope="module")
+def lite0():
+    return load("efficientnet_lite0")
+
+
+def config_of(name, variant=""):
+    return importlib.import_module(f"configs.{name}").get_config(variant)
+
+
+@pytest.mark.parametrize("variant", ["", "quicktest"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_config_builds_and_is_locked(name, variant, lite0):
+    config = config_of(name, variant)
+    assert config.is_locked
+    check_keys(config)
+    experiment = build(config, lite0)
+    assert experiment.runs
+    assert config.steps % config.log_every == 0
+    assert max(config.image_steps) == config.steps
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_config_says_its_command(name):
+    text = importlib.import_module(f"configs.{name}").__doc__
+    assert f"--config=configs/{name}.py" in text
+    assert "--workdir=results/runs/" in text
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_quicktest_is_small(name):
+    config = config_of(name, "quicktest")
+    assert max(config.size) <= 48 and config.steps <= 8
+
+
+def test_quickstart_is_24_runs_at_128_px(lite0):
+    experiment = build(config_of("quickstart"), lite0)
+    assert len(experiment.runs) == 24
+    assert tuple(experiment.config["size"]) == (128, 128)
+    assert experiment.limit >= 24, "one block, on any machine with 8 GB"
+
+
+def test_random_search_is_300_settings(lite0):
+    experiment = build(config_of("random_search"), lite0)
+    assert len(experiment.runs) == 300
+    settings = [tuple(sorted(run.items())) for run in experiment.runs]
+    assert len(set(settings)) == 300
+    assert experiment.config["steps"] == 32
+    assert tuple(experiment.config["size"]) == (96, 96)
+
+
+def test_base_config_is_complete_and_neutral(lite0):
+    experiment = build(base_config(), lite0)
+    assert experiment.penalties == ()
+    assert len(experiment.runs) == 1
