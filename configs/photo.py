@@ -29,7 +29,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.rows = "distance"
     config.hparams.learning_rate = (0.004,)
     config.hparams.reference = ("chelsea",)
-    config.hparams.distance = (1.0, 10.0)
+    config.hparams.distance = (0.0, 20000.0)
     config.hparams.seed = (0, 1)
     if variant == "quicktest":
         config.size = (32, 48)

@@ -198,12 +198,16 @@ def _fits(value: Any, annotation: Any) -> bool:
     """Tells whether a parameter so annotated takes what text can say."""
     if annotation is str:
         return isinstance(value, str)
-    if annotation in (int, float, Value, Value | None):
+    if annotation is int:
+        return isinstance(value, int)  # static: no hyperparameter
+    if annotation in (float, Value, Value | None):
         return not isinstance(value, str)
     return annotation != Array | None  # no text says an array
 
 
-def _say(value: Any) -> str:
+def _say(value: Any, annotation: Any) -> str:
+    if annotation is int and not isinstance(value, str):
+        return "anything but a whole number"
     if isinstance(value, Hparam):
         return "a number or a hyperparameter"
     return f"the text {value!r}" if isinstance(value, str) else repr(value)
@@ -293,8 +297,10 @@ class _Reader:
         except TypeError as error:
             raise self.fail(f"{name}{signature}: {error}") from None
         for word, value in bound.items():
-            if not _fits(value, signature.parameters[word].annotation):
-                raise self.fail(f"{name}{signature}: {word} cannot be {_say(value)}")
+            wanted = signature.parameters[word].annotation
+            if not _fits(value, wanted):
+                said = _say(value, wanted)
+                raise self.fail(f"{name}{signature}: {word} cannot be {said}")
         if "limit" in signature.parameters and "limit" not in named:
             first = next(iter(bound.values()), None)
             if isinstance(first, Hparam) and first.name in self.limits:

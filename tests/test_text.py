@@ -406,3 +406,9 @@ def test_class_index():
         with pytest.raises(ValueError) as error:
             class_index(label, labels)
         assert says in str(error.value)
+
+
+@pytest.mark.parametrize("line", ["pad(shift)", "resize(shift)", "pad(2.5)"])
+def test_static_numbers_of_transforms_cannot_be_swept(line):
+    with pytest.raises(ValueError, match="whole number|shift"):
+        parse_transforms(line, factories=transforms.TRANSFORMS, hparams={"shift": 4.0})
