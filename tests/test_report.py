@@ -418,3 +418,15 @@ def test_page_placeholder_in_a_value_is_left_alone(tmp_path):
 def test_page_refuses_equal_runs(tmp_path):
     with pytest.raises(ValueError, match="different runs"):
         write_page(tmp_path / "a.html", [row(1, unit=1), row(1, unit=2)], "t")
+
+
+def test_long_single_column_is_wrapped_in_its_order():
+    rows = [
+        {"run": i, "hparams": {"unit": i}, "metrics": {"score": -i}, "status": "alive"}
+        for i in range(8)
+    ]
+    plan = layout(rows, "unit")
+    placed = [i for line in plan.cells for i in line if i is not None]
+    assert placed == list(range(8)) and len(plan.cells) > 1
+    assert plan.captions[3] == ("unit=3",)
+    assert layout(rows[:4], "unit").row_labels == tuple(f"unit={i}" for i in range(4))

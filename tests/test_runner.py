@@ -226,6 +226,14 @@ def test_frozen_runs_are_reported_and_the_rest_is_done(tmp_path):
     assert (tmp_path / "index.html").exists()
 
 
+def test_sheet_of_an_objective_without_a_swept_unit(tmp_path):
+    config = tiny_config(learning_rate=(0.05, 0.1))
+    config.objective = "b:2"  # nothing reads hparams.unit, which config.rows names
+    result = runner.run(config, tmp_path)
+    assert result.files["sheet"].exists()
+    assert "unit" not in result.rows[0]["hparams"]
+
+
 SCRIPT = """
 import sys
 from dreamjax import runner

@@ -410,5 +410,5 @@ def test_class_index():
 
 @pytest.mark.parametrize("line", ["pad(shift)", "resize(shift)", "pad(2.5)"])
 def test_static_numbers_of_transforms_cannot_be_swept(line):
-    with pytest.raises(ValueError, match="whole number|shift"):
+    with pytest.raises(ValueError, match=r"whole number|shift"):
         parse_transforms(line, factories=transforms.TRANSFORMS, hparams={"shift": 4.0})

@@ -16,6 +16,7 @@ from dreamjax.logbook import run_name
 from dreamjax.report.page import write_page
 from dreamjax.report.recipe import write_picture
 from dreamjax.report.sheet import contact_sheet
+from dreamjax.report.values import varying
 
 Row = dict[str, Any]
 
@@ -77,7 +78,7 @@ def write_artifacts(
         )
     config = experiment.config
     title = f"{config['objective']} · {experiment.model.record.name}"
-    sheet = contact_sheet(pictures, rows, config["rows"], title)
+    sheet = contact_sheet(pictures, rows, rows_by(rows, config["rows"]), title)
     write_bytes(workdir / "sheet.png", png_bytes(np.asarray(sheet)))
     write_text(workdir / "summary.csv", summary_csv(rows))
     height, width = pictures.shape[1:3]
@@ -94,6 +95,15 @@ def write_artifacts(
         "env": workdir / "env.json",
         **({"tb": workdir / "tb"} if config["tensorboard"] else {}),
     }
+
+
+def rows_by(rows: Sequence[Row], wanted: str) -> str:
+    """Returns the hyperparameter that names the rows of the sheet.
+
+    `wanted`, or where the program does not read it the first one that varies.
+    """
+    names = list(rows[0]["hparams"])
+    return wanted if wanted in names else [*varying(rows), *names][0]
 
 
 def notes_of(experiment: Experiment) -> tuple[str, ...]:

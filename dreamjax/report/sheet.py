@@ -7,7 +7,7 @@ of tiles, best score first, each with its own hyperparameters under it.
 
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from dreamjax.report import values
 from dreamjax.report.values import Row
 
 MAX_COLUMNS = 12  # more settings than this are no longer read as columns
+MAX_LIST = 4  # a longer single column is no longer seen at a glance
 MAX_TILES = 600  # a longer sheet is no longer looked at, and takes gigabytes
 MAX_WIDTH = 4000  # pixels
 MIN_TILE, MAX_TILE = 128, 320  # pixels
@@ -65,7 +66,8 @@ def layout(rows: Sequence[Row], by: str) -> Layout:
     The grid's rows are the values of `by`; its columns are the different combinations
     of all other hyperparameters that vary. Runs that are alike in all of them get
     columns of their own. With more than 12 columns, or more than half of the cells
-    empty, the runs are wrapped instead, best score first. At most 600 runs are placed.
+    empty, the runs are wrapped instead, best score first; a single column of more than
+    4 is wrapped in its order. At most 600 runs are placed.
 
     Args:
       rows: summary rows (`dreamjax.report.values`).
@@ -91,7 +93,9 @@ def layout(rows: Sequence[Row], by: str) -> Layout:
     lines = values.distinct(rows, by)
     cells = len(lines) * len(columns)
     if len(columns) > MAX_COLUMNS or cells > 2 * len(rows):
-        return _wrapped(rows, shown)
+        return _wrapped(rows, shown, sorted(range(len(rows)), key=_rank(rows)))
+    if len(columns) == 1 and len(lines) > MAX_LIST:
+        return _wrapped(rows, shown, range(len(rows)))
     kept = lines[: max(1, MAX_TILES // len(columns))]
     grid = tuple(
         tuple(placed.get((values.key_of(line), *column)) for column in columns)
@@ -134,12 +138,16 @@ def contact_sheet(
     return _draw(images, rows, plan, title)
 
 
-def _wrapped(rows: Sequence[Row], shown: Sequence[str]) -> Layout:
+def _rank(rows: Sequence[Row]) -> Callable[[int], tuple[bool, float]]:
     def rank(index: int) -> tuple[bool, float]:
         score = values.score_of(rows[index])
         return (math.isnan(score), -score)
 
-    order = sorted(range(len(rows)), key=rank)[:MAX_TILES]
+    return rank
+
+
+def _wrapped(rows: Sequence[Row], shown: Sequence[str], order: Sequence[int]) -> Layout:
+    order = list(order)[:MAX_TILES]
     most = (MAX_WIDTH - 2 * MARGIN + GAP) // (MIN_TILE + GAP)
     width = min(len(order), most, max(4, math.ceil(math.sqrt(1.6 * len(order)))))
     order += [None] * (-len(order) % width)
