@@ -100,10 +100,12 @@ def write_artifacts(
 def rows_by(rows: Sequence[Row], wanted: str) -> str:
     """Returns the hyperparameter that names the rows of the sheet.
 
-    `wanted`, or where the program does not read it the first one that varies.
+    `wanted`, or where the program does not read it the first one that varies, or the
+    seed, which every program reads.
     """
-    names = list(rows[0]["hparams"])
-    return wanted if wanted in names else [*varying(rows), *names][0]
+    if wanted in rows[0]["hparams"]:
+        return wanted
+    return [*varying(rows), "seed"][0]
 
 
 def notes_of(experiment: Experiment) -> tuple[str, ...]:
