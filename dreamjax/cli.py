@@ -1,10 +1,11 @@
 """The command line: one line per error, and an exit status that scripts can use."""
 
+import contextlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from absl import app, flags
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_flags
 
 from dreamjax.memory import keep_memory
 from dreamjax.runner import Interrupted
@@ -33,22 +34,32 @@ def launch(main: Callable[[list[str]], int]) -> None:
     app.run(guarded, flags_parser=parse_flags)
 
 
-def parse_flags(arguments: Sequence[str]) -> list[str]:
-    """Returns what is left of the command line; exits with 2 where it is wrong.
+PARSING = (flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError)
+"""What ml_collections raises for a misspelt key, a value of another type, no file."""
 
-    ml_collections reports a misspelt `--config.key`, a value of another type and a
-    missing config file as whatever exception it met.
-    """
-    try:
+
+def parse_flags(arguments: Sequence[str]) -> list[str]:
+    """Returns what is left of the command line; exits with 2 where it is wrong."""
+    with _one_line():
         return flags.FLAGS(list(arguments))
-    except (
-        flags.Error,
-        AttributeError,
-        KeyError,
-        OSError,
-        TypeError,
-        ValueError,
-    ) as error:
+
+
+def config_flag(default: str) -> flags.FlagHolder:
+    """Defines `--config`, a file with `:variant`, and `--config.key` for each key.
+
+    ml_collections applies overrides of the default here already.
+    """
+    with _one_line():
+        return config_flags.DEFINE_config_file(
+            "config", default, "Config file, with :quicktest for a toy size."
+        )
+
+
+@contextlib.contextmanager
+def _one_line() -> Iterator[None]:
+    try:
+        yield
+    except PARSING as error:
         said = str(error).replace("\\n", " ").replace("\\'", "'")
         print(f"error: {' '.join(said.split())}", file=sys.stderr)
         sys.exit(BAD_INPUT)

@@ -21,7 +21,7 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,7 +74,8 @@ def run(
     workdir: str | Path,
     *,
     model: Model | None = None,
-    only: int | None = None,
+    runs: Sequence[int] | None = None,
+    lanes: int | None = None,
     report: Callable[[str], None] = print,
 ) -> Result:
     """Runs a sweep, or goes on with it, and returns what came out.
@@ -84,7 +85,9 @@ def run(
       workdir: folder; made if missing. It may hold an unfinished sweep of the same
         config.
       model: a network of your own; None loads config["model"].
-      only: the number of a single run to make; it is the same run as in the crowd.
+      runs: numbers of the runs to make; None makes them all.
+      lanes: runs of one call; None takes as many as fit, in even blocks. What a run
+        computes does not depend on it but for rounding.
       report: takes each line of what is said.
 
     Raises:
@@ -94,13 +97,13 @@ def run(
     """
     workdir = Path(workdir)
     experiment = build(config, model)
-    chosen = _chosen(experiment, only)
+    chosen = _chosen(experiment, runs)
     with locked(workdir):
-        claim(workdir, experiment.config, only)
+        claim(workdir, {**experiment.config, "runs": runs, "lanes": lanes})
         write_text(
             workdir / "env.json", json.dumps(environment(), indent=2, sort_keys=True)
         )
-        size = sweep.block_size(len(chosen), experiment.limit)
+        size = lanes or sweep.block_size(len(chosen), experiment.limit)
         blocks = [chosen[i : i + size] for i in range(0, len(chosen), size)]
         todo = [i for i in range(len(blocks)) if not _done(workdir, i).exists()]
         clock = _Clock(0.0, 0.0, 0)
@@ -117,7 +120,7 @@ def run(
             )
         else:
             report(f"{workdir} is finished: nothing to run.")
-        rows, images = _collect(experiment, workdir, blocks)
+        rows, images = _collect(experiment, workdir, blocks, size)
         for line in warnings(rows, experiment):
             report(line)
         files = write_artifacts(experiment, workdir, rows, images)
@@ -147,14 +150,14 @@ def locked(workdir: Path) -> Iterator[None]:
         yield
 
 
-def claim(workdir: Path, config: Mapping[str, Any], only: int | None = None) -> None:
+def claim(workdir: Path, config: Mapping[str, Any]) -> None:
     """Writes config.json, or checks that the one there is the same.
 
     Raises:
       ValueError: the workdir holds another config; the keys that differ are named.
     """
     path = workdir / "config.json"
-    wanted = json.dumps({**config, "only": only}, indent=2, sort_keys=True)
+    wanted = json.dumps(config, indent=2, sort_keys=True)
     if not path.exists():
         write_text(path, wanted)
         return
@@ -183,13 +186,14 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _chosen(experiment: Experiment, only: int | None) -> list[int]:
-    runs = len(experiment.runs)
-    if only is None:
-        return list(range(runs))
-    if not 0 <= only < runs:
-        raise ValueError(f"only={only} is out of range: runs are 0 … {runs - 1}.")
-    return [only]
+def _chosen(experiment: Experiment, runs: Sequence[int] | None) -> list[int]:
+    count = len(experiment.runs)
+    if runs is None:
+        return list(range(count))
+    for run_id in runs:
+        if not 0 <= run_id < count:
+            raise ValueError(f"runs={run_id} is out of range: 0 … {count - 1}.")
+    return list(runs)
 
 
 def _done(workdir: Path, block: int) -> Path:
@@ -453,7 +457,7 @@ def _final(task: _Task, state: DreamState, dead: np.ndarray) -> dict[str, Any]:
 
 
 def _collect(
-    experiment: Experiment, workdir: Path, blocks: list[list[int]]
+    experiment: Experiment, workdir: Path, blocks: list[list[int]], size: int
 ) -> tuple[list[dict[str, Any]], np.ndarray]:
     """Returns the summary rows and pictures of all finished blocks."""
     rows, images = [], []
@@ -469,6 +473,7 @@ def _collect(
                     "hparams": _told(experiment, run_id),
                     "metrics": {**row, "steps": int(row["steps"])},
                     "status": _status(bool(alive), bool(zero)),
+                    "crowd": {"runs": block, "lanes": size},
                 }
             )
     return rows, np.concatenate(images)

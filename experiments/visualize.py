@@ -5,15 +5,12 @@
 """
 
 from absl import flags
-from ml_collections import config_flags
 
 from dreamjax.cache import use_compile_cache
-from dreamjax.cli import given_config, launch
+from dreamjax.cli import config_flag, given_config, launch
 from dreamjax.runner import run
 
-CONFIG = config_flags.DEFINE_config_file(
-    "config", "configs/quickstart.py", "Config file, with :quicktest for a toy size."
-)
+CONFIG = config_flag("configs/quickstart.py")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder for everything.", required=True)
 
 

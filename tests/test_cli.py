@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from experiments import layers, rerun
@@ -42,9 +43,8 @@ def test_quickstart_quicktest_and_a_rerun_of_one_picture(cache, tmp_path):
     assert "4/4" in made.stderr and "score=" in made.stderr, "the progress bar"
 
     picture = workdir / "runs" / "run_0005.png"
-    again = command(
-        cache, "experiments.rerun", picture, f"--workdir={tmp_path / 'again'}"
-    )
+    there = f"--workdir={tmp_path / 'again'}"
+    again = command(cache, "experiments.rerun", picture, there, "--crowd")
     assert again.returncode == 0, again.stderr
     assert "the same picture, to the last bit" in again.stdout
 
@@ -64,9 +64,9 @@ def test_bad_command_lines_say_one_line_and_exit_with_2(
     cache, tmp_path, arguments, message
 ):
     workdir = tmp_path / "never"
-    found = command(
-        cache, "experiments.visualize", f"--workdir={workdir}", *TINY, *arguments
-    )
+    words = [f"--workdir={workdir}", *arguments]
+    words = words if "--config=" in arguments[0] else [*words, *TINY]
+    found = command(cache, "experiments.visualize", *words)
     assert found.returncode == 2
     assert message in found.stderr
     assert "Traceback" not in found.stderr
@@ -102,3 +102,13 @@ def test_rerun_refuses_other_weights_and_names_other_versions():
     now = {"versions": {"jax": "0.2"}, "device": "cpu"}
     assert rerun.changes(then, now) == ["note: jax was 0.1, is 0.2"]
     assert rerun.changes(now, now) == []
+
+
+def test_verdict_tells_rounding_from_another_picture(capsys):
+    picture = np.full((4, 4, 3), 100 / 255)
+    assert rerun.verdict(picture, picture) == 0
+    assert "to the last bit" in capsys.readouterr().out
+    assert rerun.verdict(picture, picture + 1 / 255) == 0
+    assert "but for rounding: 100.00%" in capsys.readouterr().out
+    assert rerun.verdict(picture, picture + 0.2) == 1
+    assert "differs" in capsys.readouterr().out

@@ -116,9 +116,13 @@ def test_picture_holds_its_recipe(finished):
 def test_the_recipe_alone_makes_the_same_picture(finished, tmp_path):
     workdir, result, _ = finished
     recipe = read_recipe(workdir / "runs" / "run_0004.png")
-    again = runner.run(plain(recipe["config"]), tmp_path / "again", only=recipe["run"])
-    assert again.images.shape == (1, 1, 24, 20, 3)
-    np.testing.assert_array_equal(again.images[0], result.images[4])
+    config, crowd = plain(recipe["config"]), recipe["crowd"]
+    assert crowd == {"runs": [3, 4, 5], "lanes": 3}
+    again = runner.run(config, tmp_path / "crowd", **crowd)
+    np.testing.assert_array_equal(again.images, result.images[3:])
+    alone = runner.run(config, tmp_path / "alone", runs=[4])
+    assert alone.images.shape == (1, 1, 24, 20, 3)
+    np.testing.assert_allclose(alone.images[0], result.images[4], atol=1e-3)
 
 
 def test_finished_sweep_started_again_computes_nothing(finished):
@@ -179,8 +183,8 @@ def test_workdir_that_is_a_file_is_refused(tmp_path):
 
 
 def test_single_run_out_of_range_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="only=6 is out of range"):
-        runner.run(sweep_config(), tmp_path, only=6)
+    with pytest.raises(ValueError, match="runs=6 is out of range"):
+        runner.run(sweep_config(), tmp_path, runs=[6])
 
 
 def test_damaged_result_is_named(tmp_path):

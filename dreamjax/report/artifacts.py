@@ -46,6 +46,7 @@ def recipe_of(experiment: Experiment, row: Row, where: Mapping[str, Any]) -> Row
     return {
         "config": experiment.config,
         "run": row["run"],
+        "crowd": row["crowd"],
         "hparams": row["hparams"],
         "seed": experiment.runs[row["run"]]["seed"],
         "metrics": row["metrics"],
