@@ -5,7 +5,10 @@
 
 The operators of Yosinski et al. 2015 (decay, blur, percentile clips) and the penalties
 and the learning rate, drawn at random; everything is traced, so 300 settings are one
-compile. Look at index.html, sorted by score, or at TensorBoard's HParams tab.
+compile: 2 minutes on 2 CPU cores. Scores range from 5 to 18; none of the 30 best has a
+percentile clip, and their total variation weighs 32 on average against 128 in the 30
+worst (results/random_search/summary.csv). Look at index.html, sorted by score, or at
+TensorBoard's HParams tab.
 """
 
 from ml_collections import ConfigDict

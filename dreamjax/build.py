@@ -122,6 +122,7 @@ def build(config: Mapping[str, Any], model: Model | None = None) -> Experiment:
     read |= {"init_std"} if config["start"] == "noise" else set()
     read |= {"redirect_steps"} if config["redirect_relu"] else set()
     configs.check_read(config["hparams"], frozenset(read), sweep.varying(runs))
+    configs.check_limits(swept, read)
     _check_redirect(config, model)
 
     pictures = _pictures(swept, read, size, config["channels"])

@@ -6,7 +6,8 @@ values is a sweep (`--config.hparams.tv='(0., .1, 1.)'`) that compiles nothing n
 Everything else is static: another value is another program.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -132,6 +133,47 @@ def check_read(
             f" Read are: {', '.join(sorted(read))}."
         )
 
+
+def check_limits(swept: Mapping[str, Sequence[Any]], read: Collection[str]) -> None:
+    """Raises ValueError for a number that its hyperparameter cannot have.
+
+    Inside the program such a value would silently do nothing, or something else.
+    """
+    for name in sorted(set(read) & set(LIMITS)):
+        low, high = LIMITS[name]
+        for value in swept[name]:
+            if isinstance(value, int | float) and not low <= value <= high:
+                most = "" if high == math.inf else f" and at most {high:g}"
+                raise ValueError(
+                    f"hparams.{name}={value!r} is out of range: at least {low:g}{most}."
+                )
+
+
+LIMITS = {
+    "init_std": (0, math.inf),
+    "redirect_steps": (0, math.inf),
+    "seed": (0, 2**31 - 1),
+    "adam_b1": (0, 1),
+    "adam_b2": (0, 1),
+    "momentum": (0, 1),
+    "rms_decay": (0, 1),
+    "tv_beta": (1, math.inf),
+    "lp_power": (1, math.inf),
+    "boundary_width": (0, math.inf),
+    "decay": (0, 1),
+    "blur_width": (0, math.inf),
+    "blur_every": (0, math.inf),
+    "norm_percentile": (0, 100),
+    "contribution_percentile": (0, 100),
+    "contribution_abs_percentile": (0, 100),
+    "median_every": (0, math.inf),
+    "clip_low": (0, 1),
+    "clip_high": (0, 1),
+    "smooth_sigma": (0, math.inf),
+    "progress_max_rate": (0, math.inf),
+    "progress_desired": (0, math.inf),
+}
+"""Hyperparameter -> its least and largest value, both allowed."""
 
 UNREAD = {
     "unit": "the objective does not read it; write for example 'b8:unit'",

@@ -253,9 +253,9 @@ def block_size(runs: int, limit: int) -> int:
     """Returns the runs of one block: as even as possible, at most `limit`.
 
     All blocks have one size, so that one program serves them; 300 runs of at most 32
-    are 10 blocks of 30. A single run gets a second lane: on CPU the bits of a run are
-    the same in a block of any size from 2 on, but not in a block of 1, for which XLA
-    drops the batch axis and sums in another order.
+    are 10 blocks of 30. A single run gets a second lane: in a block of 1 XLA drops the
+    batch axis and sums in another order, so that the bits differ from those in a crowd;
+    from 2 on they were the same at all but toy sizes (docs/architecture.md).
     """
     require(limit >= 1, "runs_per_call", limit, "at least 1")
     even = math.ceil(runs / math.ceil(runs / min(limit, runs)))

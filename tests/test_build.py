@@ -39,6 +39,14 @@ BAD = [
     ({"hparams": {"redirect_steps": (1, 2)}}, "redirect_relu is False"),
     ({"hparams": {"tv": ("many",)}}, r"hparams\.tv=.*not all are numbers"),
     ({"hparams": {"learning_rate": (None,)}}, r"hparams\.learning_rate"),
+    ({"hparams": {"decay": (0.1, 1.5)}}, r"hparams\.decay=1\.5.*at most 1"),
+    ({"hparams": {"norm_percentile": (101,)}}, r"norm_percentile=101.*at most 100"),
+    (
+        {"hparams": {"blur_every": (2,), "blur_width": (float("nan"),)}},
+        r"hparams\.blur_width=nan.*at least 0",
+    ),
+    ({"hparams": {"seed": (-1,)}}, r"hparams\.seed=-1.*at least 0"),
+    ({"hparams": {"tv": (1.0,), "tv_beta": (0.5,)}}, r"hparams\.tv_beta=0\.5"),
     ({"objective": 'match("b")'}, "hparams.target"),
     ({"objective": 'match("b")', "hparams": {"target": ("no.png",)}}, "no.png"),
     ({"hparams": {"distance": (1.0,)}}, "hparams.reference"),
@@ -192,6 +200,12 @@ def test_first_update_of_each_optimizer(name):
     params = jnp.zeros((1,))
     update, _ = chain.update(jnp.full((1,), 2.0), chain.init(params), params)
     np.testing.assert_allclose(update, [expected[name]], rtol=1e-4)
+
+
+def test_limits_are_about_real_hyperparameters_and_hold_the_neutral_values():
+    base = configs.base_hparams()
+    for name, (low, high) in configs.LIMITS.items():
+        assert low <= base[name][0] <= high
 
 
 def test_every_hyperparameter_has_a_reason_when_unread():
