@@ -5,7 +5,7 @@
         --config.hparams.unit='(0, 1, 2, 3)' --config.hparams.tv='(0., 100., 1000.)'
 
 Fourier image with decorrelated color, pad, jitter, scale, rotate, Adam 0.05; no
-penalty, no projection. 128 px and 256 steps; Lucid's 512 look much the same.
+penalty, no projection. 128 px and 256 steps: 34 s on 2 CPU cores, 21 of them compiling.
 """
 
 from ml_collections import ConfigDict
