@@ -10,7 +10,7 @@ penalty, no projection. 128 px and 256 steps: 34 s on 2 CPU cores, 21 of them co
 
 from ml_collections import ConfigDict
 
-from dreamjax.config import base_config
+from dreamjax.config import base_config, shrink
 
 
 def get_config(variant: str = "") -> ConfigDict:
@@ -19,8 +19,5 @@ def get_config(variant: str = "") -> ConfigDict:
     config.steps = 256
     config.image_steps = (0, 32, 128, 256)
     if variant == "quicktest":
-        config.size = (32, 32)
-        config.steps = 4
-        config.log_every = 2
-        config.image_steps = (0, 4)
+        shrink(config)
     return config.lock()

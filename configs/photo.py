@@ -10,7 +10,7 @@ Rows are strengths of the penalty that holds on to the photo, columns are seeds:
 
 from ml_collections import ConfigDict
 
-from dreamjax.config import base_config
+from dreamjax.config import base_config, shrink
 
 
 def get_config(variant: str = "") -> ConfigDict:
@@ -33,8 +33,5 @@ def get_config(variant: str = "") -> ConfigDict:
     config.hparams.distance = (0.0, 20000.0)
     config.hparams.seed = (0, 1)
     if variant == "quicktest":
-        config.size = (32, 48)
-        config.steps = 4
-        config.log_every = 2
-        config.image_steps = (0, 4)
+        shrink(config)
     return config.lock()

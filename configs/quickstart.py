@@ -12,7 +12,7 @@ fourth step (Yosinski 2015: soft and large); with a steeper 1/f^1.3 (strong colo
 
 from ml_collections import ConfigDict
 
-from dreamjax.config import base_config
+from dreamjax.config import base_config, shrink
 
 
 def get_config(variant: str = "") -> ConfigDict:
@@ -29,9 +29,6 @@ def get_config(variant: str = "") -> ConfigDict:
     config.hparams.blur_width = (1.0,)
     config.hparams.decay_power = (1.0, 1.0, 1.0, 1.3)
     if variant == "quicktest":
-        config.size = (32, 32)
-        config.steps = 4
-        config.log_every = 2
-        config.image_steps = (0, 4)
+        shrink(config)
         config.hparams.unit = (3, 17)
     return config.lock()

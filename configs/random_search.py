@@ -13,7 +13,7 @@ TensorBoard's HParams tab.
 
 from ml_collections import ConfigDict
 
-from dreamjax.config import base_config
+from dreamjax.config import base_config, shrink
 
 
 def get_config(variant: str = "") -> ConfigDict:
@@ -36,10 +36,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.hparams.norm_percentile = ("choice(0, 0, 0, 30)",)
     config.hparams.contribution_abs_percentile = ("choice(0, 0, 0, 50)",)
     if variant == "quicktest":
-        config.size = (32, 32)
-        config.steps = 4
+        shrink(config)
         config.samples = 6
         config.runs_per_call = 3
-        config.log_every = 2
-        config.image_steps = (4,)
     return config.lock()

@@ -68,7 +68,7 @@ def base_config() -> ml_collections.ConfigDict:
     config.samples = 1  # draws of the hyperparameters that are distributions
     config.seed = 0  # of those draws
     config.common_noise = True  # runs of one seed share noise and transforms
-    config.runs_per_call = 0  # 0: as many as memory holds
+    config.runs_per_call = 0  # 0: as many as memory holds, on CPU at most 32
     config.steps_per_call = 0  # 0: 1 on CPU, up to 16 elsewhere
     config.log_every = 8  # steps
     config.image_steps = (0, 32, 64, 128)  # pictures for TensorBoard after so many
@@ -78,6 +78,16 @@ def base_config() -> ml_collections.ConfigDict:
     config.tensorboard = True
     config.hparams = ml_collections.ConfigDict(base_hparams())
     return config
+
+
+def shrink(config: ml_collections.ConfigDict) -> None:
+    """Makes a config a toy, for its :quicktest: 32 px on the short side, 4 steps."""
+    height, width = config.size
+    side = min(height, width)
+    config.size = (32 * height // side, 32 * width // side)
+    config.steps = 4
+    config.log_every = 2
+    config.image_steps = (0, 4)
 
 
 def plain(config: Any) -> Any:
