@@ -29,7 +29,7 @@ from dreamjax.params.image import STARTS, image_param
 from dreamjax.params.spatial import SPATIAL
 from dreamjax.projections import PROJECTIONS
 from dreamjax.regularizers import REGULARIZERS
-from dreamjax.transforms import TRANSFORMS, chain
+from dreamjax.transforms import TRANSFORMS, chain, output_shape
 from dreamjax.types import Array, DreamStep, HParams, Key, Taps
 
 PHOTOS = ("chelsea", "coffee")
@@ -156,7 +156,9 @@ def build(config: Mapping[str, Any], model: Model | None = None) -> Experiment:
         redirect=config["redirect_relu"],
     )
     _check_gradient(pieces, config)
-    view = _view_size(pieces, size, config["channels"], values)
+    first: HParams = {name: jnp.asarray(rows[0]) for name, rows in values.items()}
+    shape = (*size, config["channels"])
+    view = output_shape(pieces.transform, shape, first)[:2]
     check_size(model.record, view)
     limit = config["runs_per_call"] or sweep.runs_that_fit(
         tap_shapes(model, view), config["batch"]
@@ -323,18 +325,3 @@ def _check_gradient(pieces: Pieces, config: Mapping[str, Any]) -> None:
         return chain_.update(params, chain_.init(params), params)
 
     jax.eval_shape(first, jax.random.key(0))
-
-
-def _view_size(
-    pieces: Pieces,
-    size: tuple[int, int],
-    channels: int,
-    values: Mapping[str, np.ndarray],
-) -> tuple[int, int]:
-    """Returns (H', W') of what the network sees after the transforms."""
-    hp: HParams = {name: jnp.asarray(v[0]) for name, v in values.items()}
-    image = jax.ShapeDtypeStruct((*size, channels), jnp.float32)
-    view = jax.eval_shape(
-        lambda key, x: pieces.transform(key, x, hp), jax.random.key(0), image
-    )
-    return view.shape[:2]

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dreamjax.errors import choose, require
-from dreamjax.hparams import Hparam, Value, resolve
+from dreamjax.hparams import Hparam, Value, names_in, resolve
 from dreamjax.types import Array, HParams, Taps
 
 TARGET = "target/"
@@ -105,7 +105,7 @@ def constant(value: Value) -> Objective:
             " numbers and Hparam."
         )
     text = value.name if isinstance(value, Hparam) else f"{value:g}"
-    return Objective(lambda taps, hp: resolve(value, hp), text, (), _names(value))
+    return Objective(lambda taps, hp: resolve(value, hp), text, (), names_in(value))
 
 
 def _combine(op: Callable, symbol: str, left: Any, right: Any) -> Objective:
@@ -118,10 +118,6 @@ def _combine(op: Callable, symbol: str, left: Any, right: Any) -> Objective:
         a.hparams | b.hparams,
         a.needs_target or b.needs_target,
     )
-
-
-def _names(*values: Any) -> frozenset[str]:
-    return frozenset(v.name for v in values if isinstance(v, Hparam))
 
 
 def _show(*values: Any) -> str:
@@ -168,7 +164,7 @@ def neuron(
         score,
         f"neuron({_show(tap, channel, *at)})",
         tuple(reads),
-        _names(channel, y, x),
+        names_in(channel, y, x),
     )
 
 
@@ -184,7 +180,7 @@ def channel(tap: str, channel: Value) -> Objective:
         score,
         f"channel({_show(tap, channel)})",
         (Read(tap, "channel", channel),),
-        _names(channel),
+        names_in(channel),
     )
 
 
@@ -230,7 +226,7 @@ def direction(tap: str, vector: Any, *, cos_power: Value = 0.0) -> Objective:
         score,
         f"direction({_show(tap, vector, cos_power)})",
         (Read(tap, "direction", vector),),
-        _names(vector, cos_power),
+        names_in(vector, cos_power),
     )
 
 
@@ -257,7 +253,7 @@ def direction_at(
         score,
         f"direction_at({_show(tap, vector, *at)})",
         (Read(tap, "direction", vector), Read(tap, "y", y), Read(tap, "x", x)),
-        _names(vector, y, x, cos_power),
+        names_in(vector, y, x, cos_power),
     )
 
 
@@ -275,7 +271,7 @@ def random_direction(tap: str, seed: Value, *, cos_power: Value = 0.0) -> Object
         score,
         f"random_direction({_show(tap, seed, cos_power)})",
         (Read(tap, "layer"), Read(tap, "seed", seed)),
-        _names(seed, cos_power),
+        names_in(seed, cos_power),
     )
 
 
@@ -313,7 +309,7 @@ def _class(name: str, tap: str, index: Value, pick: Callable) -> Objective:
         lambda taps, hp: pick(taps[tap], resolve(index, hp)),
         f"{name}({_show(index)})",
         (Read(tap, "class", index),),
-        _names(index),
+        names_in(index),
     )
 
 
@@ -353,7 +349,7 @@ def alignment(tap: str, *, decay: Value = 2.0) -> Objective:
         return -total
 
     return Objective(
-        score, f"alignment({_show(tap)})", (Read(tap, "layer"),), _names(decay)
+        score, f"alignment({_show(tap)})", (Read(tap, "layer"),), names_in(decay)
     )
 
 
@@ -422,7 +418,7 @@ def caricature(
         return jnp.mean(dot * jnp.maximum(COSINE_FLOOR, cosine) ** power, axis=1)
 
     return _compared(
-        f"caricature({_show(tap, cos_power)})", tap, target, score, _names(cos_power)
+        f"caricature({_show(tap, cos_power)})", tap, target, score, names_in(cos_power)
     )
 
 

