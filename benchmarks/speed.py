@@ -23,8 +23,8 @@ and where they differ there is no table. About three minutes on two cores for ba
 
 Both libraries take their temporary memory from malloc, and glibc hands blocks as large
 as these back to the system after every call: at batch 8 a gradient costs dreamjax
-18,000 page faults, near half its time. --keep-memory tells glibc to keep them, for both
-sides. Two thread pools in one process can cost either side its cores: see
+18,000 page faults, up to half its time. --keep-memory tells glibc to keep them, for
+both sides. Two thread pools in one process can cost either side its cores: see
 benchmarks/__init__.py, and --only times one side with nothing between its rounds.
 """
 

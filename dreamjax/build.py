@@ -6,7 +6,7 @@ model, taps, objective, runs, image sizes. What comes out is pure functions and 
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -103,7 +103,6 @@ def build(config: Mapping[str, Any], model: Model | None = None) -> Experiment:
         swept[name] = [_as_class(v, model.record.labels) for v in swept[name]]
     check_objective(objective, shapes, swept, parsed.constants)
 
-    read = {"seed"} | objective.hparams
     numbers = {n: v for n, v in swept.items() if n not in IMAGES}
     penalties = _active_penalties(numbers)
     projections = _active_projections(numbers)
@@ -113,15 +112,8 @@ def build(config: Mapping[str, Any], model: Model | None = None) -> Experiment:
         hparams=numbers,
         limits=_limits(numbers),
     )
-    read |= names | optimizer_hparams(config["optimizer"], config["gradient"])
-    for name in penalties:
-        read |= {name, *REGULARIZERS[name].hparams}
-    for name in projections:
-        read |= set(PROJECTIONS[name].hparams)
-    read |= {"decay_power"} if config["param"] == "fourier" else set()
-    read |= {"init_std"} if config["start"] == "noise" else set()
-    read |= {"redirect_steps"} if config["redirect_relu"] else set()
-    configs.check_read(config["hparams"], frozenset(read), sweep.varying(runs))
+    read = objective.hparams | names | _read_names(config, penalties, projections)
+    configs.check_read(config["hparams"], read, sweep.varying(runs))
     configs.check_limits(swept, read)
     _check_redirect(config, model)
 
@@ -155,7 +147,7 @@ def build(config: Mapping[str, Any], model: Model | None = None) -> Experiment:
         ),
         redirect=config["redirect_relu"],
     )
-    _check_gradient(pieces, config)
+    _check_optimizer(pieces, config)
     first: HParams = {name: jnp.asarray(rows[0]) for name, rows in values.items()}
     shape = (*size, config["channels"])
     view = output_shape(pieces.transform, shape, first)[:2]
@@ -241,6 +233,22 @@ def _names(objective: Objective, kinds: set[str]) -> set[str]:
     }
 
 
+def _read_names(
+    config: Mapping[str, Any], penalties: Sequence[str], projections: Sequence[str]
+) -> frozenset[str]:
+    """Returns the hyperparameters that the program reads, but for the objective's and
+    the transforms' own."""
+    read = {"seed"} | optimizer_hparams(config["optimizer"], config["gradient"])
+    for name in penalties:
+        read |= {name, *REGULARIZERS[name].hparams}
+    for name in projections:
+        read |= set(PROJECTIONS[name].hparams)
+    read |= {"decay_power"} if config["param"] == "fourier" else set()
+    read |= {"init_std"} if config["start"] == "noise" else set()
+    read |= {"redirect_steps"} if config["redirect_relu"] else set()
+    return frozenset(read)
+
+
 def _active_penalties(swept: Mapping[str, Sequence]) -> list[str]:
     return [name for name in REGULARIZERS if any(v != 0 for v in swept[name])]
 
@@ -259,7 +267,10 @@ def _limits(swept: Mapping[str, Sequence]) -> dict[str, int]:
 
 
 def _pictures(
-    swept: Mapping[str, Sequence], read: set[str], size: tuple[int, int], channels: int
+    swept: Mapping[str, Sequence],
+    read: Collection[str],
+    size: tuple[int, int],
+    channels: int,
 ) -> dict[str, np.ndarray]:
     names = {value for name in IMAGES if name in read for value in swept[name]}
     return {name: load_picture(name, size, channels) for name in sorted(names)}
@@ -315,8 +326,8 @@ def _check_redirect(config: Mapping[str, Any], model: Model) -> None:
         )
 
 
-def _check_gradient(pieces: Pieces, config: Mapping[str, Any]) -> None:
-    """Lets the optimizer see shapes, so that a transform that cannot fit says so."""
+def _check_optimizer(pieces: Pieces, config: Mapping[str, Any]) -> None:
+    """Raises ValueError where a gradient transform does not fit the parameters."""
     hp = {name: jnp.zeros(()) for name in config["hparams"]}
 
     def first(key: Key) -> Any:

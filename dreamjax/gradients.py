@@ -19,7 +19,7 @@ import optax
 
 from dreamjax.errors import require
 from dreamjax.filters import gaussian_blur, pyramid_down, pyramid_up
-from dreamjax.hparams import Hparam, resolve
+from dreamjax.hparams import read
 from dreamjax.types import Array, HParams
 
 _TINY = 1e-30
@@ -312,10 +312,6 @@ class GradientEntry:
     doc: str
 
 
-def _read(name: str, hp: HParams) -> Array:
-    return resolve(Hparam(name), hp)
-
-
 GRADIENT_TRANSFORMS: dict[str, GradientEntry] = {
     "mean_abs": GradientEntry(
         lambda hp, shape: normalize_mean_abs(), (), {}, "g / mean|g|, DeepDream"
@@ -325,7 +321,7 @@ GRADIENT_TRANSFORMS: dict[str, GradientEntry] = {
     ),
     "l2": GradientEntry(lambda hp, shape: normalize_l2(), (), {}, "g / ‖g‖"),
     "smooth": GradientEntry(
-        lambda hp, shape: smooth(_read("smooth_sigma", hp), image_shape=shape),
+        lambda hp, shape: smooth(read("smooth_sigma", hp), image_shape=shape),
         ("smooth_sigma",),
         {"smooth_sigma": 0.5},
         "mean of three Gaussian blurs",
@@ -338,7 +334,7 @@ GRADIENT_TRANSFORMS: dict[str, GradientEntry] = {
     ),
     "progress": GradientEntry(
         lambda hp, shape: progress(
-            _read("progress_max_rate", hp), _read("progress_desired", hp)
+            read("progress_max_rate", hp), read("progress_desired", hp)
         ),
         ("progress_max_rate", "progress_desired"),
         {"progress_max_rate": 100.0, "progress_desired": 2.0},

@@ -7,6 +7,8 @@ no recompile.
 
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
+
 from dreamjax.types import Array, HParams
 
 
@@ -30,6 +32,11 @@ def resolve(value: Any, hp: HParams) -> Array | Any:
             )
         return hp[value.name]
     return value
+
+
+def read(name: str, hp: HParams) -> Array:
+    """Returns `hp[name]`; a missing one is a ValueError that names it."""
+    return jnp.asarray(resolve(Hparam(name), hp))
 
 
 def names_in(*values: Any) -> frozenset[str]:

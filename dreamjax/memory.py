@@ -2,8 +2,9 @@
 
 XLA's CPU programs allocate their temporaries anew at each call (75 MB for eight
 128 px image-gradients of EfficientNet-Lite0), and glibc maps and unmaps blocks of that
-size: 18,000 page faults per call, and half of the time. Keeping them makes such a
-gradient 1.7–2.9 times as fast; the price is that the process holds its peak.
+size: 18,000 page faults per call, on a busy machine half of the time. Keeping them
+makes a gradient up to 1.8 times as fast (docs/performance.md); the price is that the
+process holds its peak.
 """
 
 import ctypes

@@ -136,6 +136,14 @@ def _pick(a: Array, index: Any) -> Array:
     return jnp.take(a, jnp.asarray(index, jnp.int32), axis=-1, mode="clip")
 
 
+def _at(a: Array, y: Value | None, x: Value | None, hp: HParams) -> Array:
+    """Returns activations [B, h, w, K] at one position, [B, K]; None is the middle."""
+    row = a.shape[1] // 2 if y is None else resolve(y, hp)
+    column = a.shape[2] // 2 if x is None else resolve(x, hp)
+    a = jnp.take(a, jnp.asarray(row, jnp.int32), axis=1, mode="clip")
+    return jnp.take(a, jnp.asarray(column, jnp.int32), axis=1, mode="clip")
+
+
 def _positions(a: Array) -> Array:
     """Returns activations as [B, positions, K]."""
     return a.reshape(a.shape[0], -1, a.shape[-1])
@@ -151,11 +159,7 @@ def neuron(
     """
 
     def score(taps: Taps, hp: HParams) -> Array:
-        a = taps[tap]  # [B, h, w, K]
-        row = a.shape[1] // 2 if y is None else resolve(y, hp)
-        column = a.shape[2] // 2 if x is None else resolve(x, hp)
-        a = jnp.take(a, jnp.asarray(row, jnp.int32), axis=1, mode="clip")
-        a = jnp.take(a, jnp.asarray(column, jnp.int32), axis=1, mode="clip")  # [B, K]
+        a = _at(taps[tap], y, x, hp)  # [B, K]
         return _pick(a, resolve(channel, hp))
 
     reads = [Read(tap, "channel", channel), Read(tap, "y", y), Read(tap, "x", x)]
@@ -241,11 +245,7 @@ def direction_at(
     """A direction at one position, dot × cos^p; the middle by default."""
 
     def score(taps: Taps, hp: HParams) -> Array:
-        a = taps[tap]
-        row = a.shape[1] // 2 if y is None else resolve(y, hp)
-        column = a.shape[2] // 2 if x is None else resolve(x, hp)
-        a = jnp.take(a, jnp.asarray(row, jnp.int32), axis=1, mode="clip")
-        a = jnp.take(a, jnp.asarray(column, jnp.int32), axis=1, mode="clip")  # [B, K]
+        a = _at(taps[tap], y, x, hp)  # [B, K]
         return dot_cosine(a, _vector(vector, hp, 2), resolve(cos_power, hp))
 
     at = [v for v in (y, x) if v is not None]

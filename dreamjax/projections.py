@@ -29,14 +29,10 @@ import jax.numpy as jnp
 
 from dreamjax.errors import require
 from dreamjax.filters import gaussian_blur, median3, require_images
-from dreamjax.hparams import Hparam, resolve
+from dreamjax.hparams import read
 from dreamjax.types import Array, HParams, Projection
 
 GRAY = 0.5
-
-
-def _read(name: str, hp: HParams) -> Array:
-    return jnp.asarray(resolve(Hparam(name), hp))
 
 
 def _due(step: Array, every: Array) -> Array:
@@ -105,7 +101,7 @@ def decay(images: Array, gradient: Array, step: Array, hp: HParams) -> Array:
       [B, H, W, C].
     """
     require_images("images", images)
-    return images + _read("decay", hp) * (GRAY - images)
+    return images + read("decay", hp) * (GRAY - images)
 
 
 def blur(images: Array, gradient: Array, step: Array, hp: HParams) -> Array:
@@ -125,8 +121,8 @@ def blur(images: Array, gradient: Array, step: Array, hp: HParams) -> Array:
       [B, H, W, C].
     """
     require_images("images", images)
-    width = _read("blur_width", hp)
-    on = _due(step, _read("blur_every", hp)) & (width > 0)
+    width = read("blur_width", hp)
+    on = _due(step, read("blur_every", hp)) & (width > 0)
     return jnp.where(on, gaussian_blur(images, width), images)
 
 
@@ -147,7 +143,7 @@ def norm_clip(images: Array, gradient: Array, step: Array, hp: HParams) -> Array
     """
     require_images("images", images)
     squares = jnp.sum(jnp.square(images - GRAY), axis=3)  # [B, H, W]
-    return _to_gray(images, _small(squares, _read("norm_percentile", hp)))
+    return _to_gray(images, _small(squares, read("norm_percentile", hp)))
 
 
 def _contribution(images: Array, gradient: Array) -> Array:
@@ -180,7 +176,7 @@ def contribution_clip(
     Raises:
       ValueError: a gradient of another shape than the images.
     """
-    percentile = _read("contribution_percentile", hp)
+    percentile = read("contribution_percentile", hp)
     contribution = _contribution(images, gradient)
     return _to_gray(images, _small(contribution, percentile))
 
@@ -205,7 +201,7 @@ def contribution_abs_clip(
     Raises:
       ValueError: a gradient of another shape than the images.
     """
-    percentile = _read("contribution_abs_percentile", hp)
+    percentile = read("contribution_abs_percentile", hp)
     contribution = jnp.abs(_contribution(images, gradient))
     return _to_gray(images, _small(contribution, percentile))
 
@@ -224,7 +220,7 @@ def median(images: Array, gradient: Array, step: Array, hp: HParams) -> Array:
       [B, H, W, C].
     """
     require_images("images", images)
-    on = _due(step, _read("median_every", hp))
+    on = _due(step, read("median_every", hp))
     return jnp.where(on, median3(images), images)
 
 
@@ -241,7 +237,7 @@ def clip(images: Array, gradient: Array, step: Array, hp: HParams) -> Array:
       [B, H, W, C].
     """
     require_images("images", images)
-    return jnp.clip(images, _read("clip_low", hp), _read("clip_high", hp))
+    return jnp.clip(images, read("clip_low", hp), read("clip_high", hp))
 
 
 SweptValues = Mapping[str, Sequence[float]]

@@ -23,7 +23,7 @@ import numpy as np
 
 from dreamjax.errors import require
 from dreamjax.filters import lucid_blur, require_images
-from dreamjax.hparams import Hparam, resolve
+from dreamjax.hparams import read
 from dreamjax.types import Array, HParams, Penalty
 
 GRAY = 0.5
@@ -32,10 +32,6 @@ _EPSILON = 1e-10
 """Added to a sum of squares before a traced power is taken of it: (1e-5)², where one
 gray level is (4e-3)². Without it the slope at a flat image is 0 times infinity for
 every power below 2."""
-
-
-def _read(name: str, hp: HParams) -> Array:
-    return resolve(Hparam(name), hp)
 
 
 def _pixel_mean(values: Array) -> Array:
@@ -102,7 +98,7 @@ def lp(images: Array, hp: HParams) -> Array:
     """
     require_images("images", images)
     squares = jnp.sum(jnp.square(2 * images - 1), axis=3)  # [B, H, W]
-    return jnp.mean(_half_power(squares, _read("lp_power", hp)), axis=(1, 2))
+    return jnp.mean(_half_power(squares, read("lp_power", hp)), axis=(1, 2))
 
 
 def _differences(images: Array) -> tuple[Array, Array]:
@@ -150,7 +146,7 @@ def tv(images: Array, hp: HParams) -> Array:
     Returns:
       [B].
     """
-    variation = total_variation(images, _read("tv_beta", hp))
+    variation = total_variation(images, read("tv_beta", hp))
     return variation / (images.shape[1] * images.shape[2])
 
 
@@ -203,7 +199,7 @@ def spectral(images: Array, hp: HParams) -> Array:
         copies[:, -1] = 1
     copies[0, 0] = 0
     squares[0, 0] = 1  # any positive number: 0^p has no slope in p
-    power = jnp.asarray(_read("spectral_power", hp), jnp.float32)
+    power = jnp.asarray(read("spectral_power", hp), jnp.float32)
     weights = jnp.asarray(squares, jnp.float32) ** power
     weights = weights * jnp.asarray(copies, jnp.float32)
     spectrum = jnp.fft.rfft2(images, axes=(1, 2), norm="ortho")
@@ -233,7 +229,7 @@ def boundary(images: Array, hp: HParams) -> Array:
     rows = np.minimum(np.arange(height), np.arange(height)[::-1])
     columns = np.minimum(np.arange(width), np.arange(width)[::-1])
     to_edge = np.minimum(rows[:, None], columns[None, :]).astype(np.float32)
-    mask = jnp.clip(_read("boundary_width", hp) - to_edge, 0, 1)
+    mask = jnp.clip(read("boundary_width", hp) - to_edge, 0, 1)
     rough = jnp.square(lucid_blur(images, 5) - images)
     complexity = rough + 0.8 * jnp.square(images - GRAY)
     return _pixel_mean(
@@ -273,7 +269,7 @@ def distance(images: Array, hp: HParams) -> Array:
       ValueError: a reference of another shape than one image.
     """
     require_images("images", images)
-    reference = _read("reference", hp)
+    reference = read("reference", hp)
     shape = jnp.shape(reference)
     require(shape == images.shape[1:], "reference", shape, f"{images.shape[1:]}")
     return _pixel_mean(
