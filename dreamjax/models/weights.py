@@ -1,35 +1,10 @@
-"""Weights files: found, checked by hash, and merged strictly or not at all."""
+"""Weights: where a folder has them, and merged strictly or not at all."""
 
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-
-
-def check_sha256(path: str | Path, expected: str) -> Path:
-    """Returns `path` if the file's sha256 is `expected`.
-
-    Raises:
-      ValueError: missing, unreadable, or another content (both digests named).
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"weights file {str(path)!r} is missing.")
-    try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ValueError(f"weights file {str(path)!r} cannot be read: {error}.") from (
-            error
-        )
-    if found != expected:
-        raise ValueError(
-            f"weights file {str(path)!r} ({path.stat().st_size} bytes) is truncated or"
-            f" altered: expected sha256 {expected}, found {found}."
-        )
-    return path
 
 
 def weights_folder() -> Path | None:
@@ -51,20 +26,33 @@ class Tensors:
 
     A converter takes what it needs with the shape that it needs; `finish` then fails
     if any tensor is left, so that a wrong file can never half fit.
+
+    Args:
+      leading_ones: a tensor may have axes of 1 before those that are asked for.
     """
 
-    def __init__(self, tensors: Mapping[str, np.ndarray], source: str):
+    def __init__(
+        self,
+        tensors: Mapping[str, np.ndarray],
+        source: str,
+        *,
+        leading_ones: bool = False,
+    ):
         self._left = dict(tensors)
         self._source = source
+        self._leading_ones = leading_ones
         self._problems: list[str] = []
 
     def take(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        """Returns the tensor `name` as float64 and crosses it off.
+        """Returns the tensor `name` as it was stored and crosses it off.
 
         A missing or misshapen tensor is noted for `finish`, and zeros stand in, so
         that one error can list everything that does not fit.
         """
         found = self._left.pop(name, None)
+        if found is not None and self._leading_ones:
+            extra = (1,) * (found.ndim - len(shape))
+            found = found.reshape(shape) if found.shape == (*extra, *shape) else found
         if found is None:
             self._problems.append(f"missing   {name}: expected {shape}")
             return np.zeros(shape)
@@ -73,7 +61,7 @@ class Tensors:
                 f"misshapen {name}: expected {shape}, found {found.shape}"
             )
             return np.zeros(shape)
-        return np.asarray(found, np.float64)
+        return found
 
     def ignore(self, suffix: str) -> None:
         """Crosses off the tensors whose name ends with `suffix` (training counters)."""
@@ -116,8 +104,11 @@ def fold_batch_norm(
     Returns:
       {"kernel": [..., K], "bias": [K]}, float32.
     """
+    gamma, beta, mean, variance = (
+        np.asarray(array, np.float64) for array in (gamma, beta, mean, variance)
+    )
     s = gamma / np.sqrt(variance + epsilon)
     return {
-        "kernel": (kernel * s).astype(np.float32),
+        "kernel": np.ascontiguousarray(kernel * s, np.float32),
         "bias": (beta - mean * s).astype(np.float32),
     }
