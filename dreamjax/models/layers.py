@@ -148,37 +148,53 @@ def _depthwise_shifted(
     return out
 
 
-def _depthwise_shifted_vjp(x, kernel, g, *, stride, padding):
-    """Gradients of `_depthwise_shifted` in x and kernel, with no scatter.
+def sum_of_shifts(
+    part: Callable[..., Array],
+    outputs: tuple[Array, ...],
+    shape: tuple[int, ...],
+    *,
+    kernel: int,
+    stride: int,
+    padding: Padding,
+) -> Array:
+    """Adds up what each place (i, j) of a sliding window gives back to its input.
 
-    An input row p of the padded image is touched by tap i where p - i is a multiple
-    of the stride, so the gradient splits into stride² phases; each is a plain shifted
-    sum over g, and the phases interleave by a reshape. (Autodiff's own answer, a sum
-    of interior-padded arrays, was the slow part of the whole network.)
+    The adjoint of a window that slides, with no scatter. A row p of the padded input
+    is seen by place i of a window where p - i is a multiple of the stride, so the
+    gradient splits into stride² phases; each is a plain sum of shifted arrays, and the
+    phases interleave by a reshape. (Autodiff's own answer, a sum of interior-padded
+    arrays, was the slow part of a whole network on CPU.)
+
+    Args:
+      part: (i, j, *outputs) -> gradient that place (i, j) of each window passes on,
+        elementwise; 0 where the first of `outputs` is 0.
+      outputs: arrays [N, H', W', C] over the windows, the incoming gradient first.
+      shape: (N, H, W, C) of the input.
+      kernel, stride, padding: of the window.
+
+    Returns:
+      [N, H, W, C].
     """
-    n, height, width, channels = x.shape
-    k = kernel.shape[0]
+    n, height, width, channels = shape
     (top, bottom), (left, right) = padding
-    full_h, full_w = height + top + bottom, width + left + right
-    rows, columns = -(-full_h // stride), -(-full_w // stride)
-    margin = (k - 1) // stride  # taps of one phase reach this far back
-    g_pad = jnp.pad(
-        g,
-        (
-            (0, 0),
-            (margin, max(rows - g.shape[1], 0)),
-            (margin, max(columns - g.shape[2], 0)),
-            (0, 0),
-        ),
-    )
+    rows = -(-(height + top + bottom) // stride)
+    columns = -(-(width + left + right) // stride)
+    margin = (kernel - 1) // stride  # places of one phase reach this far back
+
+    def widen(y: Array) -> Array:
+        below = max(rows - y.shape[1], 0)
+        beyond = max(columns - y.shape[2], 0)
+        return jnp.pad(y, ((0, 0), (margin, below), (margin, beyond), (0, 0)))
+
+    wide = [widen(y) for y in outputs]
 
     def phase(p: int, q: int) -> Array:
-        total = jnp.zeros((n, rows, columns, channels), g.dtype)
-        for i in range(p, k, stride):
-            for j in range(q, k, stride):
+        total = jnp.zeros((n, rows, columns, channels), outputs[0].dtype)
+        for i in range(p, kernel, stride):
+            for j in range(q, kernel, stride):
                 a, b = margin - i // stride, margin - j // stride
-                part = g_pad[:, a : a + rows, b : b + columns]
-                total = total + part * kernel[i, j][None, None, None, :]
+                seen = [y[:, a : a + rows, b : b + columns] for y in wide]
+                total = total + part(i, j, *seen)
         return total
 
     if stride == 1:
@@ -188,8 +204,20 @@ def _depthwise_shifted_vjp(x, kernel, g, *, stride, padding):
         lines = [jnp.stack(line, axis=3) for line in grid]  # [N, rows, cols, s, C]
         grad = jnp.stack(lines, axis=2)  # [N, rows, s, cols, s, C]
         grad = grad.reshape(n, rows * stride, columns * stride, channels)
-    grad_x = grad[:, top : top + height, left : left + width]
+    return grad[:, top : top + height, left : left + width]
 
+
+def _depthwise_shifted_vjp(x, kernel, g, *, stride, padding):
+    """Gradients of `_depthwise_shifted` in x and kernel."""
+    k = kernel.shape[0]
+    grad_x = sum_of_shifts(
+        lambda i, j, g: g * kernel[i, j][None, None, None, :],
+        (g,),
+        x.shape,
+        kernel=k,
+        stride=stride,
+        padding=padding,
+    )
     padded = _pad(x, padding)
     grad_kernel = jnp.stack(
         [
