@@ -28,13 +28,21 @@ import torch
 from benchmarks import torch_lite0
 from dreamjax.images import load_image
 from dreamjax.labels import ASSETS
-from dreamjax.models.efficientnet_lite import lite0_file, load_lite0
+from dreamjax.models import load
 from dreamjax.models.layers import PLAIN
+from dreamjax.models.source import locate
+from dreamjax.models.zoo import find_port
 
 SIZES = ((97, 130), (128, 128))
 GRADIENTS = ("stem", "b3", "b8", "b8/expand", "b15", "head", "logits")
 FLIPS = 1e-4  # share of units that may lie on the other side of a kink
 TOP = {"chelsea": (285, 282, 281), "coffee": (967,)}
+
+
+def lite0_file() -> str:
+    """Returns the path of the weights that dreamjax loads."""
+    port = find_port("efficientnet_lite0")
+    return str(locate(port.source, port.record.name).path)
 
 
 def to_torch(images: np.ndarray) -> torch.Tensor:
@@ -174,7 +182,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--limit", type=float, default=1e-4)
     limit = parser.parse_args().limit
-    ours, theirs = load_lite0(), torch_lite0.load(lite0_file())
+    ours, theirs = load("efficientnet_lite0"), torch_lite0.load(lite0_file())
 
     errors: dict[str, list[dict[str, float]]] = {"tap": [], "gradient": []}
     flips, units = 0, 0

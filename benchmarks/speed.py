@@ -44,15 +44,15 @@ import numpy as np
 import torch
 
 from benchmarks import torch_lite0
-from benchmarks.parity import gates, relative_error, table, to_torch
+from benchmarks.parity import gates, lite0_file, relative_error, table, to_torch
 from dreamjax.build import build
 from dreamjax.config import base_config
 from dreamjax.environment import environment
 from dreamjax.files import write_text
 from dreamjax.memory import keep_memory
-from dreamjax.models.efficientnet_lite import lite0_file, load_lite0
+from dreamjax.models import load
 from dreamjax.models.layers import PLAIN
-from dreamjax.models.model import Model, check_tap, tap_shapes
+from dreamjax.models.model import Model, check_taps, tap_shapes
 from dreamjax.params.color import COLOR
 from dreamjax.sweep import run_keys
 
@@ -330,8 +330,10 @@ def main() -> int:
     if options.keep_memory and not keep_memory():
         raise ValueError("--keep-memory needs glibc.")
     torch.set_num_threads(options.threads)
-    model, network = load_lite0(), torch_lite0.load(lite0_file(), tuned=True)
-    check_tap(options.tap, tap_shapes(model, (options.size, options.size)))
+    model = load("efficientnet_lite0")
+    network = torch_lite0.load(lite0_file(), tuned=True)
+    size = (options.size, options.size)
+    check_taps(model.record, [options.tap], tap_shapes(model, size), size)
     compiled = None
     if options.compile:
         compiled = torch.compile(network.cut_at(options.tap), dynamic=False)

@@ -22,7 +22,7 @@ from dreamjax.hparams import Hparam
 from dreamjax.images import load_image
 from dreamjax.labels import ASSETS, class_index
 from dreamjax.models.layers import Rules
-from dreamjax.models.model import Model, check_size, tap_shapes
+from dreamjax.models.model import Model, check_size, check_taps, tap_shapes
 from dreamjax.objectives import Objective, check_objective
 from dreamjax.optimizers import make_optimizer, optimizer_hparams
 from dreamjax.params.image import STARTS, image_param
@@ -94,9 +94,11 @@ def build(config: Mapping[str, Any], model: Model | None = None) -> Experiment:
         config["objective"],
         hparams=config["hparams"],
         labels=model.record.labels,
-        taps=shapes,
+        taps=[*shapes, *model.record.head_taps],
     )
     objective = parsed.objective
+    aims = [read.tap for read in objective.reads]
+    check_taps(model.record, aims, shapes, size)
     swept = {name: [run[name] for run in runs] for name in runs[0]}
     swept |= {name: [value] for name, value in parsed.constants.items()}
     for name in _names(objective, {"class"}):
@@ -152,9 +154,9 @@ def build(config: Mapping[str, Any], model: Model | None = None) -> Experiment:
     shape = (*size, config["channels"])
     view = output_shape(pieces.transform, shape, first)[:2]
     check_size(model.record, view)
-    limit = config["runs_per_call"] or sweep.runs_that_fit(
-        tap_shapes(model, view), config["batch"]
-    )
+    view_shapes = tap_shapes(model, view)
+    check_taps(model.record, aims, view_shapes, view)
+    limit = config["runs_per_call"] or sweep.runs_that_fit(view_shapes, config["batch"])
     return Experiment(
         config=config,
         model=model,

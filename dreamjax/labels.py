@@ -13,6 +13,18 @@ def imagenet_labels() -> tuple[str, ...]:
     return tuple(text.splitlines())
 
 
+def imagenet_labels_2015() -> tuple[str, ...]:
+    """Returns the 1008 names of Google's networks of 2015.
+
+    First one that stands for no class, then the 1000 classes as the contest's
+    development kit numbers them, then seven that were never trained.
+    """
+    labels = imagenet_labels()
+    text = (ASSETS / "ilsvrc2012_devkit_order.txt").read_text(encoding="utf-8")
+    order = [labels[int(line)] for line in text.split()]
+    return ("dummy", *order, *(f"unused {i}" for i in range(1001, 1008)))
+
+
 def class_index(label: str | int, labels: tuple[str, ...]) -> int:
     """Returns the index of a class given by its label or its index.
 

@@ -1,12 +1,17 @@
 """Prints every tap of a network with its shape at an image size.
 
-python -m experiments.layers --model=efficientnet_lite0 --size=128,128
+    python -m experiments.layers --model=efficientnet_lite0 --size=128,128
+    python -m experiments.layers --model=vgg16.torchvision
+
+The networks of the zoo need not be downloaded for it.
 """
 
 from absl import flags
 
 from dreamjax import models
 from dreamjax.cli import launch
+from dreamjax.models.port import outline
+from dreamjax.models.zoo import find_port
 
 MODEL = flags.DEFINE_string(
     "model", "efficientnet_lite0", "A network, or package.module:function of yours."
@@ -18,15 +23,18 @@ def main(arguments: list[str]) -> int:
     """Prints; returns the exit status."""
     if arguments:
         raise ValueError(f"not understood: {' '.join(arguments)}. Flags start with --.")
-    model = models.load(MODEL.value)
+    name = MODEL.value
+    model = models.load(name) if ":" in name else outline(find_port(name))
     size = image_size(SIZE.value, model.record.size)
     shapes = models.tap_shapes(model, size)
-    width = max(map(len, shapes))
+    width = max(map(len, [*shapes, *model.record.head_taps]))
     record = model.record
     print(f"{record.name}, {record.parameters:,} parameters, {record.license}")
     print(f"taps at {size[0]}×{size[1]} px:")
     for name, (_, *shape) in shapes.items():
         print(f"  {name:{width}}  {' × '.join(map(str, shape))}")
+    for name in (n for n in record.head_taps if n not in shapes):
+        print(f"  {name:{width}}  only at {record.size}×{record.size} px")
     return 0
 
 

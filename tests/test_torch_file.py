@@ -1,4 +1,4 @@
-"""Tests of `dreamjax.models.torch_file`: both formats, written here byte by byte.
+"""Tests of `formats.torch_file`: both formats, written here byte by byte.
 
 PyTorch is not needed. The writers below assemble pickles instruction by instruction,
 so that a test can also write what PyTorch never would; two small files that PyTorch
@@ -22,8 +22,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from dreamjax.models import torch_file
-from dreamjax.models.torch_file import read_torch_file
+from dreamjax.models.formats import torch_file
+from dreamjax.models.formats.torch_file import read_torch_file
 
 MAGIC = 0x1950A86A20F9469CFC6C
 

@@ -1,31 +1,34 @@
-"""Networks: `load("efficientnet_lite0")`, or any network of your own.
+"""Networks: `load("vgg16.torchvision")`, or any network of your own.
 
-`MODELS` has the networks that come with the project. A name with a colon,
-"package.module:function", calls a function of your own that returns a `Model`; see
-docs/own_model.md.
+`zoo.PORTS` has the weight sets that the project knows, `docs/models.md` lists them. A
+name with a colon, "package.module:function", calls a function of your own that returns
+a `Model`; see docs/own_model.md.
 """
 
 import importlib
 
-from dreamjax.errors import choose
 from dreamjax.models.adapters import from_function, from_linen, from_nnx
-from dreamjax.models.efficientnet_lite import load_lite0
 from dreamjax.models.model import Model, Record, tap_shapes
-
-MODELS = {"efficientnet_lite0": load_lite0}
+from dreamjax.models.port import load_port
+from dreamjax.models.zoo import PORTS, find_port
 
 
 def load(name: str) -> Model:
     """Returns a network with its pretrained weights.
 
+    The weights file is looked for in the folder that DREAMJAX_WEIGHTS names, then in
+    the cache, then fetched from its public address.
+
     Args:
-      name: a key of `MODELS`, or "package.module:function" of your own code.
+      name: a weight set ("vgg16.torchvision"), an architecture ("vgg16", which means
+        its first weight set), or "package.module:function" of your own code.
 
     Raises:
-      ValueError: an unknown name, or a function that is missing or returns no Model.
+      ValueError: an unknown name, weights that are nowhere or are not what was
+        published, or a function that is missing or returns no Model.
     """
     if ":" not in name:
-        return MODELS[choose("model", name, MODELS)]()
+        return load_port(find_port(name))
     module_name, _, function_name = name.partition(":")
     try:
         module = importlib.import_module(module_name)
@@ -48,7 +51,7 @@ def load(name: str) -> Model:
 
 
 __all__ = [
-    "MODELS",
+    "PORTS",
     "Model",
     "Record",
     "from_function",

