@@ -1,6 +1,6 @@
 """The portrait of a network: what its layers like, from the first to the last.
 
-One row of pictures: two channels of the last tap of each map size, from fine to coarse,
+One row of pictures: two channels of a late tap of each map size, from fine to coarse,
 then a photo dreamed into by one of these layers. Which channels: the ones that answer
 most to two photos, so that no portrait shows units that never fire.
 """
@@ -28,18 +28,27 @@ CHANNELS = 16  # fewer make no layer worth showing
 
 
 def chosen_taps(model: Model) -> tuple[str, ...]:
-    """Returns the last tap of each map size from a quarter of the image's down.
+    """Returns one tap of each map size from a quarter of the image's side down.
 
-    Taps before a nonlinearity and maps of less than 4 positions a side are left out.
+    The last one of the outermost names ("layer2" before "layer2.3.conv1"), which are
+    the outputs of blocks. Left out: pools, taps before a nonlinearity, and maps of less
+    than 4 positions a side.
     """
     side = model.record.size
     last: dict[int, str] = {}
     for tap, shape in tap_shapes(model, (side, side)).items():
-        if len(shape) != 4 or tap.endswith("/pre") or tap in model.record.head_taps:
+        if len(shape) != 4 or tap.endswith("/pre") or "pool" in tap:
             continue
-        if 4 <= shape[1] <= side / 3.5 and CHANNELS <= shape[3] < 1000:
-            last[shape[1]] = tap
+        if 4 <= shape[1] <= side / 3.5 and shape[3] >= CHANNELS:
+            best = last.get(shape[1])
+            if best is None or _depth(tap) <= _depth(best):
+                last[shape[1]] = tap
     return tuple(last[n] for n in sorted(last, reverse=True))
+
+
+def _depth(tap: str) -> int:
+    """Number of parts that a tap's name has beyond the first."""
+    return tap.count("/") + tap.count(".")
 
 
 def chosen_units(model: Model, taps: tuple[str, ...]) -> dict[str, tuple[int, ...]]:

@@ -62,7 +62,6 @@ MODULES = {
     "vgg19.torchvision": "torchvision_classic",
     "vit_b_16.timm": "timm_modern",
     "vit_b_16.torchvision": "torchvision_modern",
-    "vit_b_16.torchvision-swag-linear": "torchvision_modern",
 }
 
 

@@ -18,12 +18,12 @@ MODULES = {  # what it reads; 1x1; 3x3_reduce, 3x3; 5x5_reduce, 5x5; pool_proj
     "inception_5a": ("pool4/3x3_s2", 256, 160, 320, 32, 128, 128),
     "inception_5b": ("inception_5a/output", 384, 192, 384, 48, 128, 128),
 }
+BRANCHES = ("1x1", "3x3", "5x5", "pool_proj")
 
 
 def module(name: str) -> str:
     """One Inception module."""
     x, one, reduce_3, three, reduce_5, five, project = MODULES[name]
-    parts = ("1x1", "3x3", "5x5", "pool_proj")
     return _joined(
         conv(f"{name}/1x1", x, one),
         conv(f"{name}/3x3_reduce", x, reduce_3),
@@ -32,7 +32,7 @@ def module(name: str) -> str:
         conv(f"{name}/5x5", f"{name}/5x5_reduce", five, 5, pad=2),
         pool(f"{name}/pool", x, 3, 1, pad=1),
         conv(f"{name}/pool_proj", f"{name}/pool", project),
-        layer("Concat", f"{name}/output", *(f"{name}/{part}" for part in parts)),
+        layer("Concat", f"{name}/output", *(f"{name}/{branch}" for branch in BRANCHES)),
     )
 
 
@@ -88,8 +88,15 @@ def prototxt(*, heads: bool) -> str:
 
 
 def googlenet(heads: bool, image: np.ndarray) -> Answer:
-    """Taps have the names of the blobs."""
-    return answer(prototxt(heads=heads), image, vectors=("pool5/7x7_s1",))
+    """Taps have the names of the blobs; a module's output is there before its ReLUs."""
+    found = answer(prototxt(heads=heads), image, vectors=("pool5/7x7_s1",))
+    before = {
+        f"{name}/output/pre": np.concatenate(
+            [found.taps[f"{name}/{branch}/pre"] for branch in BRANCHES], axis=-1
+        )
+        for name in MODULES
+    }
+    return found._replace(taps={**found.taps, **before})
 
 
 SMALL = Reference((67, 83), partial(googlenet, False), seed=11)

@@ -264,8 +264,7 @@ def answer(
 
     Args:
       nodes: of the graph, each after its inputs; the image's is "input".
-      taps: name of our tap -> node. A tap of one place per channel that has its node
-        from a pool is kept as [1, K].
+      taps: name of our tap -> node.
       together: name of our tap -> nodes whose channels it has side by side.
       gradient_of: the taps whose weighted sum is differentiated.
       scale, mean: of the input.

@@ -198,5 +198,4 @@ REFERENCES = {
     "convnext_tiny.torchvision": Reference((67, 83), convnext),
     # 3 by 15 patches: position embeddings are resized down one way and up the other.
     "vit_b_16.torchvision": Reference((53, 243), vit),
-    "vit_b_16.torchvision-swag-linear": Reference((53, 243), vit),
 }

@@ -200,6 +200,7 @@ _YOSINSKI = _CAFFENET._replace(
     record=Record(
         name="caffenet.yosinski",
         source="Deep Visualization Toolbox",
+        license="not stated",
         year=2014,
         paper="Jia et al. 2014",
         **_CAFFE,

@@ -12,6 +12,7 @@ Taps are called like the blobs of its Caffe network. At image side S:
     inception_3a/pool                        max of 3×3
     inception_3a/pool_proj, …/pre
     inception_3a/output                      1x1, 3x3, 5x5, pool_proj, side by side
+    inception_3a/output/pre                  the same before their ReLUs, no blob
     inception_3b/…, pool3/3x3_s2             [S/16, S/16, 480]
     inception_4a/… to inception_4e/…         [S/16, S/16, 832] at the end
     pool4/3x3_s2                             [S/32, S/32, 832]
@@ -21,7 +22,7 @@ Taps are called like the blobs of its Caffe network. At image side S:
 
 The last pool takes the mean of the whole map, whatever its size; at 224 px that is
 Caffe's 7×7. The two classifiers that helped in training, behind 4a and 4d, are there
-with the weight set that has them, and for images of 224 px:
+with the weight set that has them, for images of 224 px (they read maps of 14×14):
 
     loss1/ave_pool                           [4, 4, 512]; loss2: 528
     loss1/conv, …/pre                        [4, 4, 128]
@@ -100,14 +101,20 @@ class GoogLeNet(nn.Module):
 
 def _module(tape: Tape, name: str, x: Array, channels: tuple[int, ...]) -> Array:
     one, reduce_3, three, reduce_5, five, project = channels
-    a = tape.conv(f"{name}/1x1", x, one)
-    b = tape.conv(f"{name}/3x3_reduce", x, reduce_3)
-    b = tape.conv(f"{name}/3x3", b, three, 3, padding=1)
-    c = tape.conv(f"{name}/5x5_reduce", x, reduce_5)
-    c = tape.conv(f"{name}/5x5", c, five, 5, padding=2)
-    d = tape.keep(f"{name}/pool", max_pool(x, 3, 1, ((1, 1), (1, 1))))
-    d = tape.conv(f"{name}/pool_proj", d, project)
-    return tape.keep(f"{name}/output", jnp.concatenate((a, b, c, d), axis=-1))
+    tape.conv(f"{name}/1x1", x, one)
+    y = tape.conv(f"{name}/3x3_reduce", x, reduce_3)
+    tape.conv(f"{name}/3x3", y, three, 3, padding=1)
+    y = tape.conv(f"{name}/5x5_reduce", x, reduce_5)
+    tape.conv(f"{name}/5x5", y, five, 5, padding=2)
+    y = tape.keep(f"{name}/pool", max_pool(x, 3, 1, ((1, 1), (1, 1))))
+    tape.conv(f"{name}/pool_proj", y, project)
+    for end in ("/pre", ""):
+        parts = [
+            tape.taps[f"{name}/{part}{end}"]
+            for part in ("1x1", "3x3", "5x5", "pool_proj")
+        ]
+        y = tape.keep(f"{name}/output{end}", jnp.concatenate(parts, axis=-1))
+    return y
 
 
 def _head(tape: Tape, name: str, x: Array) -> None:

@@ -13,6 +13,7 @@ called like torchvision's modules. At image side S:
     inception3a.branch4.0                    max of 3×3
     inception3a.branch4.1, …/pre             1×1
     inception3a                              the four branches, side by side
+    inception3a/pre                          the same before their ReLUs
     inception3b…, maxpool3                   [S/16, S/16, 480] at the end
     inception4a… to inception4e…, maxpool4   [S/32, S/32, 832] at the end
     inception5a…, inception5b…               [S/32, S/32, 1024] at the end
@@ -78,14 +79,20 @@ class GoogLeNetBN(nn.Module):
 
 def _module(tape: Tape, name: str, x: Array, channels: tuple[int, ...]) -> Array:
     one, reduce_2, two, reduce_3, three, project = channels
-    a = tape.conv(f"{name}.branch1", x, one)
-    b = tape.conv(f"{name}.branch2.0", x, reduce_2)
-    b = tape.conv(f"{name}.branch2.1", b, two, 3, padding=1)
-    c = tape.conv(f"{name}.branch3.0", x, reduce_3)
-    c = tape.conv(f"{name}.branch3.1", c, three, 3, padding=1)
-    d = tape.keep(f"{name}.branch4.0", max_pool(x, 3, 1, ((1, 1), (1, 1))))
-    d = tape.conv(f"{name}.branch4.1", d, project)
-    return tape.keep(name, jnp.concatenate((a, b, c, d), axis=-1))
+    tape.conv(f"{name}.branch1", x, one)
+    y = tape.conv(f"{name}.branch2.0", x, reduce_2)
+    tape.conv(f"{name}.branch2.1", y, two, 3, padding=1)
+    y = tape.conv(f"{name}.branch3.0", x, reduce_3)
+    tape.conv(f"{name}.branch3.1", y, three, 3, padding=1)
+    y = tape.keep(f"{name}.branch4.0", max_pool(x, 3, 1, ((1, 1), (1, 1))))
+    tape.conv(f"{name}.branch4.1", y, project)
+    for end in ("/pre", ""):
+        parts = [
+            tape.taps[f"{name}.{branch}{end}"]
+            for branch in ("branch1", "branch2.1", "branch3.1", "branch4.1")
+        ]
+        y = tape.keep(f"{name}{end}", jnp.concatenate(parts, axis=-1))
+    return y
 
 
 def _pool(tape: Tape, name: str, x: Array, kernel: int) -> Array:
@@ -121,6 +128,7 @@ PORTS = (
             paper="Szegedy et al. 2014; Ioffe and Szegedy 2015",
             license="BSD-3-Clause",
             size=224,
+            min_size=15,
             labels=imagenet_labels(),
             parameters=6_624_904,
             top1=69.778,

@@ -24,7 +24,8 @@ our `conv2d0/pre` is the node `conv2d0_pre_relu`. At image side S:
                                              and softmax2
 
 avgpool0 is the mean of the whole map, whatever its size; at 224 px that is the graph's
-7×7. The two classifiers that helped in training exist for images of 224 px:
+7×7. The two classifiers that helped in training read maps of 14×14, so they exist for
+images of 224 px:
 
     head0_pool                               [4, 4, 508]; head1: 528
     head0_bottleneck, …/pre                  [4, 4, 128]
@@ -173,6 +174,7 @@ PORTS = (
             mean=(117.0, 117.0, 117.0),
             std=(1.0, 1.0, 1.0),
             size=224,
+            min_size=32,  # TensorFlow's padding would let any size through
             labels=imagenet_labels_2015(),
             parameters=13_461_996,
             redirectable=True,

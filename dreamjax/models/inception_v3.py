@@ -312,11 +312,13 @@ def _renumbered(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
-def _from_torch(tensors: Mapping[str, np.ndarray], shapes: Mapping) -> dict[str, Any]:
+def _from_torch(
+    name: str, tensors: Mapping[str, np.ndarray], shapes: Mapping
+) -> dict[str, Any]:
     return fill(
         {n: t for n, t in tensors.items() if not n.startswith("AuxLogits.")},
         shapes,
-        source="inception_v3",
+        source=name,
         layout=TORCH,
         names=_torchvision_name,
         epsilon=1e-3,
@@ -393,7 +395,7 @@ PORTS = (
             digest="sha256:0cc3c7bd",
         ),
         "torch",
-        _from_torch,
+        partial(_from_torch, "inception_v3.torchvision"),
         source="torchvision, IMAGENET1K_V1",
         license="BSD-3-Clause",
         labels=imagenet_labels(),
@@ -429,7 +431,7 @@ PORTS = (
             digest="sha256:6726825d",
         ),
         "torch",
-        _from_torch,
+        partial(_from_torch, "inception_v3.tf2015"),
         source="TensorFlow, inception-2015-12-05, as pytorch-fid stores it",
         license="Apache-2.0",
         labels=imagenet_labels_2015(),

@@ -109,18 +109,20 @@ def _name(path: str) -> Layer:
 def _port(
     version: Version, architecture: str, hash: str, *, parameters: int, top1: float
 ) -> Port:
+    name = f"{architecture}.torchvision"
+
     def convert(tensors: Mapping[str, np.ndarray], shapes: Mapping) -> dict[str, Any]:
         return fill(
             tensors,
             shapes,
-            source=architecture,
+            source=name,
             layout=TORCH,
             names=_name,
             ignore=("num_batches_tracked",),
         )
 
     record = Record(
-        name=f"{architecture}.torchvision",
+        name=name,
         source="torchvision, IMAGENET1K_V1",
         year=2015,
         paper="He et al. 2015",

@@ -18,6 +18,7 @@ maps up, the others down.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ VGG19 = (2, 2, 4, 4, 4)
 SIDE = 7  # of the map that the dense layers read
 OXFORD = "https://www.robots.ox.ac.uk/~vgg/software/very_deep/caffe"
 GOOGLE = "https://storage.googleapis.com/tensorflow/keras-applications"
+POOLS = {"max": max_pool, "average": partial(avg_pool, count_padding=False)}
 HEAD = ("fc6/pre", "fc6", "fc7/pre", "fc7", "logits", "probabilities")
 
 
@@ -54,7 +56,7 @@ class VGG(nn.Module):
       head: "adaptive" for torchvision's, "fixed" for dense layers that need a map of
         7×7, None for none.
       ceil: pooled sizes are rounded up, as in Caffe.
-      pool: "max", or "average" (Gatys et al. 2015: smoother gradients).
+      pool: a key of `POOLS`: "max", or Gatys et al.'s "average" (2015).
     """
 
     blocks: tuple[int, ...]
@@ -82,9 +84,7 @@ class VGG(nn.Module):
 
     def _pooled(self, x: Array) -> Array:
         padding = ceil_padding(*x.shape[1:3], 2, 2) if self.ceil else ((0, 0), (0, 0))
-        if self.pool == "average":
-            return avg_pool(x, 2, 2, padding, count_padding=False)
-        return max_pool(x, 2, 2, padding)
+        return POOLS[self.pool](x, 2, 2, padding)
 
 
 def _torchvision_names(blocks: tuple[int, ...]) -> dict[str, str]:
@@ -260,7 +260,12 @@ PORTS = (
             **_COMMON,
             **VGG_INPUT,
         ),
-        Source(file="vgg19_keras_block1-3.npz"),
+        Source(
+            file="vgg19_keras_block1-3.npz",
+            # Not the publisher's: of the file that was tested.
+            digest="sha256:"
+            "619208ba83ecb559b94e14fa5c7c92a0c24fbbcad5dabd20136b0c888b413c26",
+        ),
         "npz",
         KERAS._replace(kernel="_kernel", bias="_bias"),
         _keras_name,

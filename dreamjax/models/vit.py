@@ -27,6 +27,7 @@ shaped it: aim at earlier layers, or at `…/cls`. Position embeddings were lear
 does.
 """
 
+import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -206,7 +207,7 @@ def _port(
             re.sub(r"in_proj_(\w+)$", r"in_proj.\1", name): tensor
             for name, tensor in tensors.items()
         }
-        return fill(tensors, shapes, source=record.name, layout=TORCH, names=names)
+        return fill(tensors, shapes, source="vit_b_16", layout=TORCH, names=names)
 
     return Port(record, source, format, partial(VisionTransformer, resize), convert)
 
@@ -219,43 +220,42 @@ _COMMON = {
     "labels": imagenet_labels(),
     "parameters": 86_567_656,
 }
+_TORCHVISION = _port(
+    Record(
+        name="vit_b_16.torchvision",
+        source="torchvision, IMAGENET1K_V1",
+        license="BSD-3-Clause",
+        top1=81.072,
+        **_COMMON,
+        **TORCHVISION_INPUT,
+    ),
+    Source(
+        file="vit_b_16-c867db91.pth",
+        address="https://download.pytorch.org/models/vit_b_16-c867db91.pth",
+        digest="sha256:c867db91",
+    ),
+    "torch",
+    resize_torchvision,
+    _torchvision_name,
+)
+# The same network, trained on hashtags of 3.6e9 photos; only its head on ImageNet.
+_SWAG = _TORCHVISION._replace(
+    record=dataclasses.replace(
+        _TORCHVISION.record,
+        name="vit_b_16.torchvision-swag-linear",
+        source="torchvision, IMAGENET1K_SWAG_LINEAR_V1",
+        license="CC-BY-NC-4.0",
+        top1=81.886,
+    ),
+    source=Source(
+        file="vit_b_16_lc_swag-4e70ced5.pth",
+        address="https://download.pytorch.org/models/vit_b_16_lc_swag-4e70ced5.pth",
+        digest="sha256:4e70ced5",
+    ),
+)
 PORTS = (
-    _port(
-        Record(
-            name="vit_b_16.torchvision",
-            source="torchvision, IMAGENET1K_V1",
-            license="BSD-3-Clause",
-            top1=81.072,
-            **_COMMON,
-            **TORCHVISION_INPUT,
-        ),
-        Source(
-            file="vit_b_16-c867db91.pth",
-            address="https://download.pytorch.org/models/vit_b_16-c867db91.pth",
-            digest="sha256:c867db91",
-        ),
-        "torch",
-        resize_torchvision,
-        _torchvision_name,
-    ),
-    _port(
-        Record(
-            name="vit_b_16.torchvision-swag-linear",
-            source="torchvision, IMAGENET1K_SWAG_LINEAR_V1",
-            license="CC-BY-NC-4.0",
-            top1=81.886,
-            **_COMMON,
-            **TORCHVISION_INPUT,
-        ),
-        Source(
-            file="vit_b_16_lc_swag-4e70ced5.pth",
-            address="https://download.pytorch.org/models/vit_b_16_lc_swag-4e70ced5.pth",
-            digest="sha256:4e70ced5",
-        ),
-        "torch",
-        resize_torchvision,
-        _torchvision_name,
-    ),
+    _TORCHVISION,
+    _SWAG,
     _port(
         Record(
             name="vit_b_16.timm",
