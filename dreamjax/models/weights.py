@@ -70,16 +70,22 @@ class Tensors:
 
     def finish(self) -> None:
         """Raises ValueError listing every missing, misshapen and unused tensor."""
-        problems = self._problems + [
+        unused = [
             f"unused    {name}: found {array.shape}"
             for name, array in self._left.items()
         ]
-        if problems:
-            shown = "\n  ".join(problems[:30])
-            more = f"\n  … {len(problems) - 30} more" if len(problems) > 30 else ""
+        if self._problems or unused:
+            lines = _first(self._problems) + _first(unused)
             raise ValueError(
-                f"weights of {self._source} do not fit the network:\n  {shown}{more}"
+                f"weights of {self._source} do not fit the network:\n  "
+                + "\n  ".join(lines)
             )
+
+
+def _first(lines: list[str], limit: int = 30) -> list[str]:
+    """Cuts a list short, saying by how much, so that both sides are seen."""
+    more = [f"… {len(lines) - limit} more"] if len(lines) > limit else []
+    return lines[:limit] + more
 
 
 def fold_batch_norm(
