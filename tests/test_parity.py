@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from dreamjax.models.zoo import PORTS
-from tests.parity import PROOFS, parity_errors
+from tests.parity import PROOFS, TOLERANCE, parity_errors
 from tests.seeded import GOLDEN, load_golden
 
-TOLERANCE = 1e-4
 NOT_TRAINED = re.compile(
     "(running_mean|running_var|num_batches_tracked"
     "|/2|/3"  # Keras' mean and variance of a batch norm
