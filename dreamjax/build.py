@@ -34,7 +34,7 @@ from dreamjax.types import Array, DreamStep, HParams, Key, Taps
 
 PHOTOS = ("chelsea", "coffee")
 IMAGES = ("target", "reference")  # hyperparameters whose values are pictures
-WHOLE = {"class", "channel", "y", "x", "seed"}  # reads of a whole number
+WHOLE = {"class", "channel", "y", "x", "seed", "choice"}  # reads of a whole number
 
 
 class Experiment(NamedTuple):
@@ -43,6 +43,8 @@ class Experiment(NamedTuple):
     Attributes:
       config: as plain values.
       model: the network.
+      pieces: (H, W) -> what one run is put together from at that size; its start is
+        the config's at the config's own size, and gray at others.
       step: the pure step of one run.
       evaluation: how the images of one run are judged.
       images: (state, hp) -> [B, H, W, C] of one run.
@@ -56,6 +58,7 @@ class Experiment(NamedTuple):
 
     config: dict[str, Any]
     model: Model
+    pieces: Callable[[tuple[int, int]], Pieces]
     step: DreamStep
     evaluation: Evaluation
     images: Callable
@@ -67,12 +70,19 @@ class Experiment(NamedTuple):
     limit: int
 
 
-def build(config: Mapping[str, Any], model: Model | None = None) -> Experiment:
+def build(
+    config: Mapping[str, Any],
+    model: Model | None = None,
+    *,
+    given: Mapping[str, np.ndarray] | None = None,
+) -> Experiment:
     """Returns the experiment that a config describes.
 
     Args:
       config: a ConfigDict or nested dict with every key of `base_config`.
       model: the network; None loads config["model"].
+      given: pictures [H, W, C] in [0, 1] by the names that hyperparameters call them
+        by, instead of files. Those of one hyperparameter have one size.
 
     Raises:
       ValueError: naming the key, its value and what is allowed.
@@ -103,6 +113,10 @@ def build(config: Mapping[str, Any], model: Model | None = None) -> Experiment:
     swept |= {name: [value] for name, value in parsed.constants.items()}
     for name in _names(objective, {"class"}):
         swept[name] = [_as_class(v, model.record.labels) for v in swept[name]]
+    for read in objective.reads:
+        if read.kind == "choice" and isinstance(read.index, Hparam):
+            name = read.index.name
+            swept[name] = [_as_choice(name, v, read.choices) for v in swept[name]]
     check_objective(objective, shapes, swept, parsed.constants)
 
     numbers = {n: v for n, v in swept.items() if n not in IMAGES}
@@ -119,7 +133,7 @@ def build(config: Mapping[str, Any], model: Model | None = None) -> Experiment:
     configs.check_limits(swept, read)
     _check_redirect(config, model)
 
-    pictures = _pictures(swept, read, size, config["channels"])
+    pictures = _pictures(swept, read, size, config["channels"], given or {})
     whole = _names(objective, WHOLE) | {"seed"}
     values = {
         name: _stack(name, swept[name], len(runs), pictures, whole)
@@ -129,26 +143,30 @@ def build(config: Mapping[str, Any], model: Model | None = None) -> Experiment:
     if start not in STARTS:
         pictures |= {start: load_picture(start, size, config["channels"])}
         start = pictures[start]
-    pieces = Pieces(
-        taps=_with_channels(model, config["channels"]),
-        param=image_param(
-            choose("param", config["param"], SPATIAL),
-            size=size,
-            batch=config["batch"],
-            channels=config["channels"],
-            color=config["color"],
-            range_=config["range"],
-            start=start,
-        ),
-        transform=chain(*transforms),
-        objective=objective,
-        penalties={name: REGULARIZERS[name].penalty for name in penalties},
-        projections=tuple(PROJECTIONS[name].project for name in projections),
-        optimizer=make_optimizer(
-            config["optimizer"], config["gradient"], (*size, config["channels"])
-        ),
-        redirect=config["redirect_relu"],
-    )
+
+    def pieces_at(size_: tuple[int, int]) -> Pieces:
+        return Pieces(
+            taps=_with_channels(model, config["channels"]),
+            param=image_param(
+                choose("param", config["param"], SPATIAL),
+                size=size_,
+                batch=config["batch"],
+                channels=config["channels"],
+                color=config["color"],
+                range_=config["range"],
+                start=start if size_ == size else "gray",
+            ),
+            transform=chain(*transforms),
+            objective=objective,
+            penalties={name: REGULARIZERS[name].penalty for name in penalties},
+            projections=tuple(PROJECTIONS[name].project for name in projections),
+            optimizer=make_optimizer(
+                config["optimizer"], config["gradient"], (*size_, config["channels"])
+            ),
+            redirect=config["redirect_relu"],
+        )
+
+    pieces = pieces_at(size)
     _check_optimizer(pieces, config)
     first: HParams = {name: jnp.asarray(rows[0]) for name, rows in values.items()}
     shape = (*size, config["channels"])
@@ -160,6 +178,7 @@ def build(config: Mapping[str, Any], model: Model | None = None) -> Experiment:
     return Experiment(
         config=config,
         model=model,
+        pieces=pieces_at,
         step=make_step(pieces),
         evaluation=make_evaluation(pieces),
         images=lambda state, hp: pieces.param.apply(state.params, hp),
@@ -226,6 +245,12 @@ def _as_class(value: Any, labels: tuple[str, ...]) -> Any:
     return class_index(value, labels) if isinstance(value, str) else value
 
 
+def _as_choice(name: str, value: Any, choices: tuple[str, ...]) -> Any:
+    if not isinstance(value, str):
+        return value
+    return choices.index(choose(f"hparams.{name}", value, choices))
+
+
 def _names(objective: Objective, kinds: set[str]) -> set[str]:
     """Returns the hyperparameters that select by one of these kinds of index."""
     return {
@@ -273,9 +298,13 @@ def _pictures(
     read: Collection[str],
     size: tuple[int, int],
     channels: int,
+    given: Mapping[str, np.ndarray],
 ) -> dict[str, np.ndarray]:
     names = {value for name in IMAGES if name in read for value in swept[name]}
-    return {name: load_picture(name, size, channels) for name in sorted(names)}
+    return {
+        name: given[name] if name in given else load_picture(name, size, channels)
+        for name in sorted(names)
+    }
 
 
 def _stack(

@@ -123,37 +123,65 @@ def make_step(pieces: Pieces) -> DreamStep:
             score = score_images(pieces, images, keys, rules, hp, variables)
             return -jnp.sum(score), score
 
-        def penalize(images: Array) -> tuple[Array, dict[str, Array]]:
-            penalty = _weighted(pieces, images, hp)
-            return sum((jnp.sum(p) for p in penalty.values()), jnp.zeros(())), penalty
-
-        (minus, score), down = jax.value_and_grad(negative_score, has_aux=True)(images)
-        (cost, penalty), away = jax.value_and_grad(penalize, has_aux=True)(images)
-        (grads,) = pull(down + away)
-        updates, opt_state = pieces.optimizer(hp).update(
-            grads, state.opt_state, state.params
-        )
-        params = optax.apply_updates(state.params, updates)
-        if pieces.projections:
-            projected = param.apply(params, hp)
-            for project in pieces.projections:
-                projected = project(projected, -down, state.step, hp)
-            params = param.invert(projected, hp)
-
-        # A NaN learning rate has a finite loss: what is stored must be finite.
-        alive = state.alive & _all_finite((updates, opt_state, params))
-        new = DreamState(state.step + 1, state.key, params, opt_state, alive)
-        old = state._replace(alive=alive)
-        info = DreamInfo(
-            loss=minus + cost,
-            score=score,
-            penalty=penalty,
-            grad_norm=jnp.sqrt(jnp.sum(jnp.square(down), axis=(1, 2, 3))),
-            update_norm=optax.tree.norm(updates),
-        )
-        return jax.tree.map(lambda n, o: _select(alive, n, o), new, old), info
+        (_, score), down = jax.value_and_grad(negative_score, has_aux=True)(images)
+        return climb(pieces, state, hp, images, pull, score, down)
 
     return DreamStep(init, update)
+
+
+def climb(
+    pieces: Pieces,
+    state: DreamState,
+    hp: HParams,
+    images: Array,
+    pull: Callable,
+    score: Array,
+    down: Array,
+) -> tuple[DreamState, DreamInfo]:
+    """The second half of an update: from the score's gradient to new parameters.
+
+    Where the gradient comes from is another matter: from the whole image at once, as
+    in `make_step`, or from its tiles (`dreamjax.deepdream`).
+
+    Args:
+      pieces: the run.
+      state: before the update.
+      hp: hyperparameters.
+      images: [B, H, W, C] of that state.
+      pull: the vjp of the parametrization there.
+      score: [B].
+      down: minus the gradient of the summed score in the images, [B, H, W, C].
+    """
+    param = pieces.param
+
+    def penalize(images: Array) -> tuple[Array, dict[str, Array]]:
+        penalty = _weighted(pieces, images, hp)
+        return sum((jnp.sum(p) for p in penalty.values()), jnp.zeros(())), penalty
+
+    (cost, penalty), away = jax.value_and_grad(penalize, has_aux=True)(images)
+    (grads,) = pull(down + away)
+    updates, opt_state = pieces.optimizer(hp).update(
+        grads, state.opt_state, state.params
+    )
+    params = optax.apply_updates(state.params, updates)
+    if pieces.projections:
+        projected = param.apply(params, hp)
+        for project in pieces.projections:
+            projected = project(projected, -down, state.step, hp)
+        params = param.invert(projected, hp)
+
+    # A NaN learning rate has a finite loss: what is stored must be finite.
+    alive = state.alive & _all_finite((updates, opt_state, params))
+    new = DreamState(state.step + 1, state.key, params, opt_state, alive)
+    old = state._replace(alive=alive)
+    info = DreamInfo(
+        loss=cost - jnp.sum(score),
+        score=score,
+        penalty=penalty,
+        grad_norm=jnp.sqrt(jnp.sum(jnp.square(down), axis=(1, 2, 3))),
+        update_norm=optax.tree.norm(updates),
+    )
+    return jax.tree.map(lambda n, o: _select(alive, n, o), new, old), info
 
 
 class Evaluation(NamedTuple):

@@ -37,13 +37,16 @@ class Read(NamedTuple):
     Attributes:
       tap: its name.
       kind: "layer" (all of it), "channel", "class", "y", "x" (an index along that
-        axis), "direction" (a vector over the channels) or "seed" (of a random one).
+        axis), "direction" (a vector over the channels), "seed" (of a random one) or
+        "choice" (one of `choices`).
       index: the number, vector or Hparam that selects; None for "layer".
+      choices: what an index of kind "choice" counts, by name.
     """
 
     tap: str
     kind: str
     index: Any = None
+    choices: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,6 +59,8 @@ class Objective:
       reads: taps and indices, checked by `check_objective`.
       hparams: names of the hyperparameters that it reads.
       needs_target: it compares with the activations of hp["target"], an image.
+      additive: it is a mean over positions, 0 where activations are 0, so that the
+        parts of a picture can be scored apart and added up.
     """
 
     score: Callable[[Taps, HParams], Array]
@@ -63,6 +68,7 @@ class Objective:
     reads: tuple[Read, ...] = ()
     hparams: frozenset[str] = frozenset()
     needs_target: bool = False
+    additive: bool = True
 
     __array_ufunc__ = None  # NumPy would make an array of objectives of `array * this`
 
@@ -117,7 +123,17 @@ def _combine(op: Callable, symbol: str, left: Any, right: Any) -> Objective:
         a.reads + b.reads,
         a.hparams | b.hparams,
         a.needs_target or b.needs_target,
+        a.additive and b.additive and _keeps_sums(op, a, b),
     )
+
+
+def _keeps_sums(op: Callable, a: Objective, b: Objective) -> bool:
+    """Tells whether a combination of sums is again a sum of the same kind."""
+    if op is operator.mul:
+        return not (a.reads and b.reads)
+    if op is operator.truediv:
+        return not b.reads
+    return bool(a.reads) == bool(b.reads)  # a number added counts once per part
 
 
 def _show(*values: Any) -> str:
@@ -169,6 +185,7 @@ def neuron(
         f"neuron({_show(tap, channel, *at)})",
         tuple(reads),
         names_in(channel, y, x),
+        additive=False,
     )
 
 
@@ -254,6 +271,7 @@ def direction_at(
         f"direction_at({_show(tap, vector, *at)})",
         (Read(tap, "direction", vector), Read(tap, "y", y), Read(tap, "x", x)),
         names_in(vector, y, x, cos_power),
+        additive=False,
     )
 
 
@@ -282,6 +300,54 @@ def energy(tap: str) -> Objective:
         f"energy({_show(tap)})",
         (Read(tap, "layer"),),
     )
+
+
+def one_of(taps: str, which: Value) -> Objective:
+    """The energy of one of several layers: so that layers can be swept in one program.
+
+    Args:
+      taps: their names, with commas between.
+      which: number of the layer in `taps`, from 0. Swept, it may also be a name.
+    """
+    names = tuple(name.strip() for name in taps.split(","))
+    energies = [energy(name) for name in names]
+
+    def score(taps: Taps, hp: HParams) -> Array:
+        index = jnp.asarray(resolve(which, hp), jnp.int32)
+        parts = [e(taps, hp) * (index == i) for i, e in enumerate(energies)]
+        return sum(parts[1:], parts[0])
+
+    reads = [read for e in energies for read in e.reads]
+    return Objective(
+        score,
+        f"one_of({_show(taps, which)})",
+        (*reads, Read(names[0], "choice", which, names)),
+        names_in(which),
+    )
+
+
+def guided(tap: str, target: Array | None = None) -> Objective:
+    """A guided dream: each position follows what it most resembles in another picture.
+
+    `mean_p x_p · y_q(p)`, q(p) = argmax_q x_p · y_q over all positions of the guide
+    hp["target"]; no gradient passes the choice (Mordvintsev 2015, where it is a sum).
+
+    Args:
+      tap: name.
+      target: activations of the guide, [1 or B, h, w, K] of any h and w; None takes
+        those of hp["target"].
+    """
+
+    def score(taps: Taps, hp: HParams) -> Array:
+        a, guide = _positions(taps[tap]), _positions(_target(taps, tap, target))
+        guide = jnp.broadcast_to(guide, (a.shape[0], *guide.shape[1:]))
+        still = jax.lax.stop_gradient(a)
+        best = jnp.argmax(jnp.einsum("bnk,bmk->bnm", still, guide), axis=-1)  # [B, n]
+        chosen = jnp.take_along_axis(guide, best[..., None], axis=1)  # [B, n, K]
+        return jnp.mean(jnp.sum(a * chosen, axis=-1), axis=1)
+
+    compared = _compared(f"guided({_show(tap)})", tap, target, score, frozenset())
+    return dataclasses.replace(compared, additive=True)
 
 
 def logit(index: Value) -> Objective:
@@ -329,7 +395,9 @@ def diversity(tap: str) -> Objective:
         likeness = unit @ unit.T  # [B, B]
         return -(jnp.sum(likeness, axis=1) - jnp.diagonal(likeness))
 
-    return Objective(score, f"diversity({_show(tap)})", (Read(tap, "layer"),))
+    return Objective(
+        score, f"diversity({_show(tap)})", (Read(tap, "layer"),), additive=False
+    )
 
 
 def alignment(tap: str, *, decay: Value = 2.0) -> Objective:
@@ -349,7 +417,11 @@ def alignment(tap: str, *, decay: Value = 2.0) -> Objective:
         return -total
 
     return Objective(
-        score, f"alignment({_show(tap)})", (Read(tap, "layer"),), names_in(decay)
+        score,
+        f"alignment({_show(tap)})",
+        (Read(tap, "layer"),),
+        names_in(decay),
+        additive=False,
     )
 
 
@@ -367,6 +439,7 @@ def interpolation(tap: str, first: Value, tap2: str, second: Value) -> Objective
         f"interpolation({_show(tap, first, tap2, second)})",
         a.reads + b.reads,
         a.hparams | b.hparams,
+        additive=False,
     )
 
 
@@ -429,6 +502,7 @@ def _compared(text, tap, target, score, hparams) -> Objective:
         (Read(tap, "layer"),),
         hparams | ({"target"} if target is None else frozenset()),
         needs_target=target is None,
+        additive=False,
     )
 
 
@@ -463,7 +537,8 @@ def check_objective(
             )
         if read.kind == "layer" or read.index is None:
             continue
-        size = 2**31 if read.kind == "seed" else shape[axes[read.kind]]
+        sizes = {"seed": 2**31, "choice": len(read.choices)}
+        size = sizes[read.kind] if read.kind in sizes else shape[axes[read.kind]]
         swept = isinstance(read.index, Hparam)
         argument = f"hparams.{read.index.name}" if swept else read.kind
         if swept and read.index.name in constants:
@@ -496,6 +571,8 @@ OBJECTIVES = {
     "direction_at": direction_at,
     "random_direction": random_direction,
     "energy": energy,
+    "one_of": one_of,
+    "guided": guided,
     "logit": logit,
     "probability": probability,
     "log_probability": log_probability,

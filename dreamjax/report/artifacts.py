@@ -58,7 +58,12 @@ def recipe_of(experiment: Experiment, row: Row, where: Mapping[str, Any]) -> Row
 
 
 def write_artifacts(
-    experiment: Experiment, workdir: Path, rows: Sequence[Row], images: np.ndarray
+    experiment: Experiment,
+    workdir: Path,
+    rows: Sequence[Row],
+    images: np.ndarray,
+    *,
+    notes: tuple[str, ...] | None = None,
 ) -> dict[str, Path]:
     """Writes one PNG per run, the sheet, the table and the page.
 
@@ -67,6 +72,7 @@ def write_artifacts(
       workdir: its folder.
       rows: one summary row per run; "image" is added.
       images: [R, B, H, W, C].
+      notes: sentences under the heading of the page; None tells of a sweep.
 
     Returns:
       Name -> path of everything in the folder that a reader may open.
@@ -83,9 +89,8 @@ def write_artifacts(
     write_bytes(workdir / "sheet.png", png_bytes(np.asarray(sheet)))
     write_text(workdir / "summary.csv", summary_csv(rows))
     height, width = pictures.shape[1:3]
-    write_page(
-        workdir / "index.html", rows, title, notes_of(experiment), width / height
-    )
+    notes = notes_of(experiment) if notes is None else notes
+    write_page(workdir / "index.html", rows, title, notes, width / height)
     return {
         "sheet": workdir / "sheet.png",
         "pictures": workdir / "runs",

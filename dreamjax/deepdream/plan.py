@@ -1,0 +1,159 @@
+"""Before anything compiles: how a dream is cut into tiles, and what memory it takes."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+from dreamjax.deepdream.engine import Plan
+from dreamjax.deepdream.octaves import octave_sizes, resizer
+from dreamjax.deepdream.reach import Reach
+from dreamjax.deepdream.tiles import Overlap, overlap_of, tile_shape
+from dreamjax.deepdream.views import Flat, Panorama
+from dreamjax.errors import require
+from dreamjax.models.model import Model, tap_shapes
+from dreamjax.sweep import free_memory
+
+Size = tuple[int, int]
+
+TAPS = 1.5  # bytes that a tile's gradient takes, per byte of all taps up to the deepest
+PICTURES = 14  # float32 pictures [H, W, 3] that are alive at once, per run
+CPU_TILE = 768 * 768  # pixels; larger tiles are no faster on a CPU
+CPU_LANES = 512 * 512  # pixels of all tiles of a call, likewise
+GPU_TILE = 2048 * 2048
+
+
+class Memory(NamedTuple):
+    """An estimate, in bytes.
+
+    Attributes:
+      tiles: of the network's program.
+      pictures: of what is kept of whole pictures.
+      allowed: what the dream may take.
+    """
+
+    tiles: int
+    pictures: int
+    allowed: int
+
+
+def sizes_of(config: Mapping[str, Any], size: Size, align: int) -> list[Size]:
+    """Returns the octaves' sizes of a picture (H, W), the smallest first."""
+    return octave_sizes(
+        size,
+        config["octaves"],
+        config["octave_scale"],
+        multiple=align if config["panorama"] else 1,
+    )
+
+
+def make_plan(
+    config: Mapping[str, Any],
+    model: Model,
+    taps: Sequence[str],
+    reaches: Mapping[str, Reach | None],
+    pictures: Sequence[Size],
+    runs: int,
+) -> tuple[Plan, Memory]:
+    """Returns the plan of a dream and what it will take.
+
+    Args:
+      config: of the dream.
+      model: the network.
+      taps: that the objective reads.
+      reaches: of those.
+      pictures: (H, W) of every picture to come.
+      runs: of one call.
+
+    Raises:
+      ValueError: it does not fit the memory; a tile that cannot be.
+    """
+    overlap = overlap_of(list(reaches.values()), config["overlap"])
+    views = Panorama(config["poles"]) if config["panorama"] else Flat()
+    sizes = [s for p in pictures for s in sizes_of(config, p, overlap.align)]
+    seen = [size for s in sizes for size, _ in views.sizes(s)]
+    gigabytes = config["memory"]
+    allowed = int(gigabytes * 1e9) if gigabytes > 0 else free_memory() // 2
+    largest = max(h * w for h, w in sizes)
+    whole = PICTURES * 4 * 3 * largest * runs
+    per_pixel = bytes_per_pixel(model, taps)
+    on_cpu = jax.default_backend() == "cpu"
+    most = min(
+        CPU_TILE if on_cpu else GPU_TILE,
+        int(max(0, allowed - whole) / per_pixel),
+    )
+    least = model.record.min_size
+    if max(config["tile"]) > 0:
+        tile = tuple(config["tile"])
+    else:
+        tile = tile_shape(
+            seen, overlap, most=most, wraps=config["panorama"], least=least
+        )
+    require(
+        min(tile) >= least and tile[0] % overlap.align == tile[1] % overlap.align == 0,
+        "tile",
+        tile,
+        f"multiples of {overlap.align} px, at least {least} for {model.record.name}",
+    )
+    lanes = config["tile_batch"]
+    if lanes == 0:
+        at_once = (CPU_LANES if on_cpu else most) // math.prod(tile)
+        lanes = max(1, min(at_once, _tiles(seen, tile, overlap) * runs))
+    memory = Memory(int(per_pixel * math.prod(tile) * lanes), whole, allowed)
+    require(
+        memory.tiles + memory.pictures <= allowed,
+        "memory",
+        f"{(memory.tiles + memory.pictures) / 1e9:.1f} GB needed,"
+        f" {allowed / 1e9:.1f} allowed",
+        "fewer runs at once (runs_per_call), a smaller tile or tile_batch, a smaller"
+        " picture (longest), or more memory",
+    )
+    plan = Plan(
+        tile=tile,
+        overlap=overlap,
+        lanes=lanes,
+        resize=resizer(config["resize"], wraps=config["panorama"]),
+        inject=config["inject"],
+        views=views,
+    )
+    return plan, memory
+
+
+def bytes_per_pixel(model: Model, taps: Sequence[str]) -> float:
+    """Returns what the gradient of a tile takes, per pixel of the tile.
+
+    All activations up to the deepest tap that is read, once forward, and about half of
+    them again backward.
+    """
+    side = -(-max(model.record.size, model.record.min_size) // 32) * 32
+    shapes = tap_shapes(model, (side, side))
+    total = 0
+    left = set(taps)
+    for name, shape in shapes.items():
+        total += 4 * math.prod(shape)
+        left.discard(name)
+        if not left:
+            break
+    return TAPS * total / side**2
+
+
+def _tiles(sizes: Sequence[Size], tile: Size, overlap: Overlap) -> int:
+    """Returns about how many tiles the largest picture has."""
+
+    def along(length: int, side: int) -> int:
+        core = max(side - overlap.before - overlap.after, overlap.align)
+        return 1 + max(0, -(-(length - side) // core))
+
+    return max(along(h, tile[0]) * along(w, tile[1]) for h, w in sizes)
+
+
+def told(plan: Plan, memory: Memory) -> str:
+    """Returns one line about a plan."""
+    overlap = plan.overlap.before + plan.overlap.after
+    return (
+        f"tiles of {plan.tile[0]} × {plan.tile[1]} px, overlap {overlap},"
+        f" {plan.lanes} at a time; about"
+        f" {(memory.tiles + memory.pictures) / 1e9:.1f} GB"
+        f" ({memory.tiles / 1e9:.1f} for the network)"
+    )

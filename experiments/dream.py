@@ -1,0 +1,30 @@
+"""Dreams photos: any picture, a folder of them, any layer.
+
+    python -m experiments.dream --config=configs/dream.py \
+        --config.image=photo.jpg --workdir=results/runs/dream
+
+The same command goes on after an interruption. With several photos each has a folder in
+the workdir.
+"""
+
+from absl import flags
+
+from dreamjax.cache import use_compile_cache
+from dreamjax.cli import config_flag, given_config, launch
+from dreamjax.deepdream.run import dream
+
+CONFIG = config_flag("configs/dream.py")
+WORKDIR = flags.DEFINE_string("workdir", "results/runs/dream", "Folder for everything.")
+
+
+def main(arguments: list[str]) -> int:
+    """Dreams; returns the exit status."""
+    if arguments:
+        raise ValueError(f"not understood: {' '.join(arguments)}. Flags start with --.")
+    use_compile_cache()
+    dream(given_config(CONFIG), WORKDIR.value)
+    return 0
+
+
+if __name__ == "__main__":
+    launch(main)
