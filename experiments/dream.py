@@ -4,13 +4,14 @@
         --config.image=photo.jpg --workdir=results/runs/dream
 
 The same command goes on after an interruption. With several photos each has a folder in
-the workdir.
+the workdir; with `config.frames` above 1 it is a film that zooms into its own dream.
 """
 
 from absl import flags
 
 from dreamjax.cache import use_compile_cache
 from dreamjax.cli import config_flag, given_config, launch
+from dreamjax.deepdream.film import film
 from dreamjax.deepdream.run import dream
 
 CONFIG = config_flag("configs/dream.py")
@@ -22,7 +23,9 @@ def main(arguments: list[str]) -> int:
     if arguments:
         raise ValueError(f"not understood: {' '.join(arguments)}. Flags start with --.")
     use_compile_cache()
-    dream(given_config(CONFIG), WORKDIR.value)
+    config = given_config(CONFIG)
+    make = film if config.frames > 1 else dream
+    make(config, WORKDIR.value)
     return 0
 
 

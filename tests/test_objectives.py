@@ -27,11 +27,13 @@ from dreamjax.objectives import (
     diversity,
     dot_cosine,
     energy,
+    guided,
     interpolation,
     log_probability,
     logit,
     match,
     neuron,
+    one_of,
     probability,
     random_direction,
 )
@@ -44,6 +46,7 @@ MIXED[..., 1] = [[1, -1], [1, -1]]
 FLAT = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 9.0]], np.float32)  # [B, K]
 # One position, two channels: the vector (3, 4) of O4.
 THREE_FOUR = np.array([3.0, 4.0], np.float32).reshape(1, 1, 1, 2)
+TWO_AXES = np.eye(2, dtype=np.float32).reshape(1, 1, 2, 2)  # positions (1,0), (0,1)
 ONE_ZERO = np.array([1.0, 0.0], np.float32)
 ODD = np.arange(15, dtype=np.float32).reshape(1, 3, 5, 1)  # middle: row 1, column 2
 
@@ -114,6 +117,25 @@ CASES = {
     "energy": [  # O2: mean(a²), not half the sum
         ({"a": MIXED}, {}, energy("a"), [(30 + 4) / 12, (174 + 4) / 12]),
         ({"a": FLAT}, {}, energy("a"), [14 / 3, 122 / 3]),
+    ],
+    "one_of": [
+        (
+            {"a": MIXED, "b": FLAT},
+            {"which": 0},
+            one_of("a, b", Hparam("which")),
+            [(30 + 4) / 12, (174 + 4) / 12],
+        ),
+        (
+            {"a": MIXED, "b": FLAT},
+            {"which": 1},
+            one_of("a, b", Hparam("which")),
+            [14 / 3, 122 / 3],
+        ),
+    ],
+    "guided": [
+        # (3, 4) with (1, 0) and (0, 1) to choose from takes the second: 4.
+        ({"a": THREE_FOUR}, {}, guided("a", TWO_AXES), [4]),
+        ({"a": THREE_FOUR, TARGET + "a": -TWO_AXES}, {}, guided("a"), [-3]),
     ],
     "logit": [
         ({"logits": FLAT}, {}, logit(1), [2, 5]),
@@ -378,6 +400,8 @@ def test_neighbors_change_nothing():
         difference("a", 0, 1),
         match("a", goal),
         caricature("a", goal),
+        one_of("a, logits", 1),
+        guided("a", goal),
     ]
     apart = {o.text.split("(")[0] for o in list_}
     assert apart == OBJECTIVES.keys() - {"diversity", "alignment", "interpolation"}

@@ -15,6 +15,9 @@ from dreamjax.errors import choose, require
 
 NOISE = "noise"
 
+FILMS = ("gif", "mp4")
+BORDERS = ("mirror", "blank")
+
 UNUSED = {
     "size": (128, 128),
     "batch": 1,
@@ -50,16 +53,23 @@ def dream_config() -> ml_collections.ConfigDict:
     config.octave_scale = 1.4
     config.resize = "smooth"  # or corner, the interpolation of 2015
     config.inject = True  # detail into the next octave; else its picture, enlarged
+    config.border = "mirror"  # or blank: what fills a tile beyond the picture
     config.tile = (0, 0)  # height, width in pixels; 0 is chosen
     config.overlap = -1  # pixels on either side; -1 is what the layer's units see
     config.tile_batch = 0  # tiles of one call; 0 is chosen
     config.memory = 0.0  # GB that a dream may take; 0 is half of what is free
-    config.guide_longest = 224  # pixels of the picture hparams.target
+    config.guide_longest = 224  # pixels of the picture hparams.target; 0 is its own
     config.mask = "none"  # or a picture: dream where it is white
     config.keep_color = False  # the photo's own color, the dream's brightness
     config.blend = 1.0  # 0 is the photo, 1 the dream
     config.panorama = False  # equirectangular: the width wraps around
     config.poles = True  # of a panorama: looked at straight, not stretched
+    config.frames = 1  # more make a film: the output again as the input
+    config.zoom = 0.05  # from frame to frame, the part of the width that is lost
+    config.turn = 0.0  # degrees, counterclockwise
+    config.shift = (0.0, 0.0)  # pixels down and right
+    config.fps = 15.0
+    config.film = "gif"  # or mp4, which needs requirements-video.txt
     config.hparams.octave_strength = (1.0,)
     config.hparams.learning_rate = (1.5 / 255,)
     return config
@@ -70,6 +80,7 @@ def shrink_dream(config: ml_collections.ConfigDict) -> None:
     config.longest = 96
     config.octaves = 2
     config.steps = 2
+    config.frames = min(config.frames, 3)
 
 
 def sweep_config(config: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
@@ -87,12 +98,14 @@ def check_dream(config: Mapping[str, Any]) -> None:
     missing = [name for name in base if name not in config]
     require(not missing, "config", f"without {', '.join(missing)}", "all keys")
     least = {"longest": 0, "octaves": 1, "overlap": -1, "tile_batch": 0, "memory": 0}
-    least |= {"steps": 1, "log_every": 1, "guide_longest": 1}
+    least |= {"steps": 1, "log_every": 1, "guide_longest": 0}
     for name, low in least.items():
         require(config[name] >= low, name, config[name], f"at least {low}")
     require(config["octave_scale"] > 1, "octave_scale", config["octave_scale"], "> 1")
     require(0 <= config["blend"] <= 1, "blend", config["blend"], "0 … 1")
     choose("resize", config["resize"], RESIZES)
+    choose("film", config["film"], FILMS)
+    choose("border", config["border"], BORDERS)
     tile = tuple(config["tile"])
     fine = len(tile) == 2 and all(isinstance(n, int) and n >= 0 for n in tile)
     fine = fine and (min(tile) > 0) == (max(tile) > 0)

@@ -28,6 +28,8 @@ from dreamjax.deepdream.octaves import Resize
 from dreamjax.deepdream.tiles import Axis, Overlap, cut, folded
 from dreamjax.deepdream.views import Flat, Panorama
 from dreamjax.dream import climb
+from dreamjax.models.model import Record
+from dreamjax.transforms import output_shape
 from dreamjax.types import Array, DreamInfo, DreamState, HParams, Key
 
 
@@ -42,6 +44,8 @@ class Plan(NamedTuple):
       inject: detail is re-injected (2015); else each octave starts from the last
         one's picture, enlarged (TensorFlow's tutorial).
       views: how the network looks at a picture.
+      border: what lies beyond a picture that does not fill its tiles: "mirror", or
+        "blank", the color that the network sees as 0.
     """
 
     tile: tuple[int, int]
@@ -50,6 +54,7 @@ class Plan(NamedTuple):
     resize: Resize
     inject: bool
     views: Flat | Panorama
+    border: str
 
 
 class Dreamed(NamedTuple):
@@ -104,7 +109,8 @@ class _Programs(NamedTuple):
     show: Callable  # images -> tuple of extended views, no transforms
     images: Callable  # (state, hp) -> images
     climb: Callable  # (state, hp, score, slopes of the views, mask) -> state, info
-    axes: tuple[tuple[Axis, Axis], ...]  # of each view: rows, columns
+    axes: tuple[tuple[Axis, Axis], ...]  # of each transformed view: rows, columns
+    plain_axes: tuple[tuple[Axis, Axis], ...]  # of each view
 
 
 def make_dreamer(experiment: Experiment, plan: Plan, look: Look) -> Dreamer:
@@ -203,7 +209,7 @@ def make_dreamer(experiment: Experiment, plan: Plan, look: Look) -> Dreamer:
         here = programs(size)
         views = here.show(images)
         return np.asarray(
-            slopes(views, here.axes, size[0] * size[1], 2**30, hp, goals)[0]
+            slopes(views, here.plain_axes, size[0] * size[1], 2**30, hp, goals)[0]
         )
 
     return Dreamer(dream, score)
@@ -213,25 +219,25 @@ def _programs(experiment: Experiment, plan: Plan, size: tuple[int, int]) -> _Pro
     """Compiles, at first use, what is done to whole pictures of one size."""
     pieces = experiment.pieces(size)
     param = pieces.param
-    channels = experiment.config["channels"]
-    view_sizes = plan.views.sizes(size)
-    axes = tuple(
-        (
-            cut(height, plan.tile[0], plan.overlap),
-            cut(width, plan.tile[1], plan.overlap, wraps=wraps),
-        )
-        for (height, width), wraps in view_sizes
-    )
+    clips = experiment.config["range"] == "clip"
+    blank = blank_color(experiment.model.record) if plan.border == "blank" else None
+    maps = plan.views.maps(size)
+    sizes = plan.views.sizes(size)
+    seen = [seen_size(experiment, view) for view in sizes]
+    axes = tuple(_axes(plan, view, seen == sizes) for view in seen)
+    plain_axes = tuple(_axes(plan, view, True) for view in sizes)
 
-    def extended(views: Sequence[Array]) -> tuple[Array, ...]:
+    def extended(views: Sequence[Array], axes: Sequence) -> tuple[Array, ...]:
         return tuple(
-            jnp.take(jnp.take(view, rows.source, axis=0), columns.source, axis=1)
+            _extended(view, rows, columns, blank)
             for view, (rows, columns) in zip(views, axes, strict=True)
         )
 
-    def view(images: Array, key: Key, hp: HParams) -> Array:
-        (key,) = jax.random.split(key, 1)
-        return pieces.transform(key, images[0], hp)
+    def keys_of(state: DreamState) -> list[Key]:
+        """Returns a key for each view; the first is the one that a sweep would use."""
+        key = jax.random.fold_in(state.key, state.step)
+        (first,) = jax.random.split(key, 1)
+        return [first, *(jax.random.fold_in(key, i) for i in range(1, len(sizes)))]
 
     def begin(image: Array, key: Key, hp: HParams) -> DreamState:
         params = param.invert(image[None], hp)
@@ -243,41 +249,86 @@ def _programs(experiment: Experiment, plan: Plan, size: tuple[int, int]) -> _Pro
             alive=jnp.ones((), bool),
         )
 
-    def see(state: DreamState, hp: HParams) -> tuple[Array, ...]:
-        key = jax.random.fold_in(state.key, state.step)
-        images = param.apply(state.params, hp)
-        return extended(plan.views.look(view(images, key, hp)))
+    def see(state: DreamState, hp: HParams, maps: Any) -> tuple[Array, ...]:
+        views = plan.views.look(param.apply(state.params, hp)[0], maps)
+        drawn = zip(keys_of(state), views, strict=True)
+        return extended([pieces.transform(k, x, hp) for k, x in drawn], axes)
 
-    def show(image: Array) -> tuple[Array, ...]:
-        return extended(plan.views.look(image))
+    def show(image: Array, maps: Any) -> tuple[Array, ...]:
+        return extended(plan.views.look(image, maps), plain_axes)
 
     def ascend(
-        state: DreamState, hp: HParams, score: Array, slopes: list[Array], mask: Array
+        state: DreamState,
+        hp: HParams,
+        score: Array,
+        slopes: list[Array],
+        mask: Array,
+        maps: Any,
     ) -> tuple[DreamState, DreamInfo]:
         images, pull = jax.vjp(lambda params: param.apply(params, hp), state.params)
-        key = jax.random.fold_in(state.key, state.step)
-        shape = (*size, channels)
-        _, back = jax.vjp(lambda x: view(x, key, hp), images)
-        parts = [
-            folded(folded(slope, rows, 0), columns, 1)
-            for slope, (rows, columns) in zip(slopes, axes, strict=True)
-        ]
-        (slope,) = back(plan.views.unite(parts, shape))
+        views = plan.views.look(images[0], maps)
+        parts = []
+        for k, x, slope, (rows, columns) in zip(
+            keys_of(state), views, slopes, axes, strict=True
+        ):
+            _, back = jax.vjp(lambda x, k=k: pieces.transform(k, x, hp), x)
+            parts += back(folded(folded(slope, rows, 0), columns, 1))
+        slope = plan.views.unite(parts, maps)[None]
         new, info = climb(pieces, state, hp, images, pull, score[None], -slope)
-        if mask.shape != (1, 1, 1):
-            moved = param.apply(new.params, hp)
-            kept = images + mask[None] * (moved - images)
-            new = new._replace(params=param.invert(kept, hp))
-        return new, info
+        if mask.shape == (1, 1, 1) and not clips:
+            return new, info
+        moved = param.apply(new.params, hp)  # in [0, 1]; the parameters may be beyond
+        kept = images + mask[None] * (moved - images)
+        return new._replace(params=param.invert(kept, hp)), info
 
+    see = jax.jit(jax.vmap(see, (0, 0, None)))
+    show = jax.jit(jax.vmap(show, (0, None)))
+    ascend = jax.jit(jax.vmap(ascend, (0, 0, 0, 0, None, None)), donate_argnums=0)
     return _Programs(
         begin=jax.jit(jax.vmap(begin)),
-        see=jax.jit(jax.vmap(see)),
-        show=jax.jit(jax.vmap(show)),
+        see=lambda state, hp: see(state, hp, maps),
+        show=lambda images: show(images, maps),
         images=jax.jit(jax.vmap(lambda s, hp: param.apply(s.params, hp)[0])),
-        climb=jax.jit(jax.vmap(ascend, (0, 0, 0, 0, None)), donate_argnums=0),
+        climb=lambda *given: ascend(*given, maps),
         axes=axes,
+        plain_axes=plain_axes,
     )
+
+
+def seen_size(experiment: Experiment, size: tuple[int, int]) -> tuple[int, int]:
+    """Returns the size (H, W) of a view after the transforms."""
+    hp = {name: jnp.asarray(rows[0]) for name, rows in experiment.values.items()}
+    shape = (*size, experiment.config["channels"])
+    transform = experiment.pieces(size).transform
+    return output_shape(transform, shape, hp)[:2]
+
+
+def _axes(plan: Plan, size: tuple[int, int], whole: bool) -> tuple[Axis, Axis]:
+    """Returns how a view is cut; only a whole panorama wraps, not a view of a pole."""
+    wraps = plan.views.wraps and whole and size[1] == 2 * size[0]
+    return (
+        cut(size[0], plan.tile[0], plan.overlap),
+        cut(size[1], plan.tile[1], plan.overlap, wraps=wraps),
+    )
+
+
+def blank_color(record: Record) -> np.ndarray:
+    """Returns the RGB in [0, 1] that a network's preprocessing turns into 0."""
+    mean = np.asarray(record.mean, np.float32) / record.scale
+    return mean[::-1] if record.channel_order == "BGR" else mean
+
+
+def _extended(
+    view: Array, rows: Axis, columns: Axis, blank: np.ndarray | None
+) -> Array:
+    """Returns a view [H, W, C] with what its tiles see beyond its ends."""
+    wide = jnp.take(jnp.take(view, rows.source, axis=0), columns.source, axis=1)
+    if blank is None:
+        return wide
+    inside = (np.arange(len(rows.source)) < rows.length)[:, None]
+    if not columns.wraps:
+        inside = inside & (np.arange(len(columns.source)) < columns.length)[None, :]
+    return jnp.where(inside[..., None], wide, blank[: view.shape[-1]])
 
 
 class _Where(NamedTuple):

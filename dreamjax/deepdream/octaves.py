@@ -13,7 +13,7 @@ LEAST = 16  # pixels of the short side; smaller octaves are left out
 
 
 def octave_sizes(
-    size: tuple[int, int], count: int, scale: float, *, multiple: int = 1
+    size: tuple[int, int], count: int, scale: float, *, circle: int = 0
 ) -> list[tuple[int, int]]:
     """Returns the sizes (H, W) of the octaves, the smallest first.
 
@@ -24,7 +24,7 @@ def octave_sizes(
       size: (H, W) of the last octave.
       count: octaves; those with a side under `LEAST` pixels are left out.
       scale: above 1.
-      multiple: widths are made multiples of it (panoramas).
+      circle: of a panorama, the step of its widths; heights are half of these.
 
     Raises:
       ValueError: a count below 1, a scale not above 1.
@@ -34,7 +34,9 @@ def octave_sizes(
     sizes = [size]
     while len(sizes) < count:
         height, width = (round(n / scale) for n in sizes[-1])
-        width = max(multiple, round(width / multiple) * multiple)
+        if circle:
+            width = max(circle, round(width / circle) * circle)
+            height = width // 2
         if min(height, width) < LEAST:
             break
         sizes.append((height, width))

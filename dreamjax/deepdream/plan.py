@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-from dreamjax.deepdream.engine import Plan
+from dreamjax.build import Experiment
+from dreamjax.deepdream.engine import Plan, seen_size
 from dreamjax.deepdream.octaves import octave_sizes, resizer
 from dreamjax.deepdream.reach import Reach
 from dreamjax.deepdream.tiles import Overlap, overlap_of, tile_shape
@@ -44,14 +45,13 @@ def sizes_of(config: Mapping[str, Any], size: Size, align: int) -> list[Size]:
         size,
         config["octaves"],
         config["octave_scale"],
-        multiple=align if config["panorama"] else 1,
+        circle=math.lcm(align, 2) if config["panorama"] else 0,
     )
 
 
 def make_plan(
     config: Mapping[str, Any],
-    model: Model,
-    taps: Sequence[str],
+    experiment: Experiment,
     reaches: Mapping[str, Reach | None],
     pictures: Sequence[Size],
     runs: int,
@@ -60,9 +60,8 @@ def make_plan(
 
     Args:
       config: of the dream.
-      model: the network.
-      taps: that the objective reads.
-      reaches: of those.
+      experiment: from `dreamjax.build.build`.
+      reaches: of the taps that the objective reads.
       pictures: (H, W) of every picture to come.
       runs: of one call.
 
@@ -71,13 +70,17 @@ def make_plan(
     """
     overlap = overlap_of(list(reaches.values()), config["overlap"])
     views = Panorama(config["poles"]) if config["panorama"] else Flat()
-    sizes = [s for p in pictures for s in sizes_of(config, p, overlap.align)]
-    seen = [size for s in sizes for size, _ in views.sizes(s)]
+    sizes = {s for p in pictures for s in sizes_of(config, p, overlap.align)}
+    seen = [
+        seen_size(experiment, view) for s in sorted(sizes) for view in views.sizes(s)
+    ]
+    circles = {w for _, w in sizes} if config["panorama"] else ()
+    model = experiment.model
     gigabytes = config["memory"]
     allowed = int(gigabytes * 1e9) if gigabytes > 0 else free_memory() // 2
     largest = max(h * w for h, w in sizes)
     whole = PICTURES * 4 * 3 * largest * runs
-    per_pixel = bytes_per_pixel(model, taps)
+    per_pixel = bytes_per_pixel(model, list(reaches))
     on_cpu = jax.default_backend() == "cpu"
     most = min(
         CPU_TILE if on_cpu else GPU_TILE,
@@ -87,9 +90,7 @@ def make_plan(
     if max(config["tile"]) > 0:
         tile = tuple(config["tile"])
     else:
-        tile = tile_shape(
-            seen, overlap, most=most, wraps=config["panorama"], least=least
-        )
+        tile = tile_shape(seen, overlap, most=most, circles=circles, least=least)
     require(
         min(tile) >= least and tile[0] % overlap.align == tile[1] % overlap.align == 0,
         "tile",
@@ -116,6 +117,7 @@ def make_plan(
         resize=resizer(config["resize"], wraps=config["panorama"]),
         inject=config["inject"],
         views=views,
+        border=config["border"],
     )
     return plan, memory
 

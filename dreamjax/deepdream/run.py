@@ -21,25 +21,27 @@ from dreamjax import checkpoint, models, sweep
 from dreamjax import config as configs
 from dreamjax.build import PHOTOS, Experiment, build
 from dreamjax.deepdream.config import NOISE, check_dream, sweep_config
-from dreamjax.deepdream.engine import Dreamed, Dreamer, Passage, make_dreamer
+from dreamjax.deepdream.engine import Dreamed, Passage, make_dreamer
 from dreamjax.deepdream.finish import blended, keep_color
 from dreamjax.deepdream.network import Look, make_look
+from dreamjax.deepdream.octaves import resizer
 from dreamjax.deepdream.plan import make_plan, sizes_of, told
 from dreamjax.deepdream.reach import Reach, measure_reach
-from dreamjax.deepdream.tiles import overlap_of
 from dreamjax.environment import environment
 from dreamjax.errors import require
 from dreamjax.files import write_bytes, write_text
-from dreamjax.images import png_bytes, to_uint8
+from dreamjax.images import load_image, png_bytes, to_uint8
 from dreamjax.inputs import find_images, load_photo
 from dreamjax.labels import ASSETS
 from dreamjax.logbook import Logbook, rewind
 from dreamjax.models.layers import PLAIN
 from dreamjax.models.model import Model
+from dreamjax.panorama import require_panorama
 from dreamjax.report.artifacts import write_artifacts
 from dreamjax.runner import Interrupted, claim, load_block, locked, stop_requests
 from dreamjax.types import Array, DreamInfo
 
+PHOTO = "photo"  # the name of a photo for its own hyperparameters
 SHOWN = 1024  # pixels of the longer side of TensorBoard's pictures
 
 
@@ -109,34 +111,28 @@ def open_studio(
     return Studio(config, model, reaches, look, tuple(pictures))
 
 
-def dream_photo(
-    studio: Studio,
-    photo: np.ndarray,
-    *,
-    frame: int = 0,
-    hparams: Mapping[str, Any] | None = None,
-) -> np.ndarray:
-    """Returns one dreamed picture [H, W, 3], writing nothing: frames, own scripts.
+def make_painter(studio: Studio, size: tuple[int, int]) -> Callable[..., np.ndarray]:
+    """Returns (photo [H, W, 3], frame=0, run=0) -> dreamed picture [H, W, 3].
 
-    The config's first run; after-steps as the config says.
+    For frames and for scripts of one's own: nothing is written. `frame` is folded into
+    the random key, so that every frame has draws of its own; `run` is one of the
+    config's settings. After-steps are made as the config says.
 
     Args:
       studio: from `open_studio`.
-      photo: [H, W, 3] in [0, 1].
-      frame: folded into the random key: every frame of a clip has draws of its own.
-      hparams: name -> value, instead of the config's.
+      size: (H, W) of all photos.
 
     Raises:
       ValueError: as for `open_studio`.
     """
-    config = studio.config
-    values = {n: v[:1] for n, v in config["hparams"].items()}
-    values |= {n: (v,) for n, v in (hparams or {}).items()}
-    config = {**config, "hparams": values}
-    easel = _easel(studio._replace(config=config), photo, 1)
-    keys = _keys(easel, [0], frame)
-    made = easel.dream([0], keys)
-    return _finished(config, made.images, photo)[0]
+    easel = _easel(studio, size, 1)
+
+    def paint(photo: np.ndarray, frame: int = 0, run: int = 0) -> np.ndarray:
+        require(photo.shape == (*size, 3), "photo", photo.shape, f"{(*size, 3)}")
+        made = easel.dream(photo, [run], _keys(easel, [run], frame))
+        return _finished(studio.config, made.images, photo)[0]
+
+    return paint
 
 
 def dream(
@@ -160,7 +156,7 @@ def dream(
     """
     config = configs.plain(config)
     check_dream(config)
-    photos = _photos(config, report)
+    photos = load_photos(config, report)
     workdir = Path(workdir)
     sizes = [photo.shape[:2] for photo in photos.values()]
     studio = open_studio(config, sizes, model)
@@ -171,7 +167,7 @@ def dream(
     return results
 
 
-def _photos(
+def load_photos(
     config: Mapping[str, Any], report: Callable[[str], None]
 ) -> dict[str, np.ndarray]:
     """Returns name -> photo [H, W, 3], in the order of the files."""
@@ -187,7 +183,7 @@ def _photos(
     photos: dict[str, np.ndarray] = {}
     for path in paths:
         try:
-            photo = load_photo(path, longest=longest or None)
+            photo = load_photo(path, longest=longest or None, enlarge=True)
         except ValueError as error:
             if len(paths) == 1:
                 raise
@@ -203,52 +199,56 @@ def _photos(
 
 def _panorama(photo: np.ndarray) -> np.ndarray:
     """Returns a panorama whose width is a multiple of 64, so that it closes."""
-    from dreamjax.deepdream.octaves import resizer
-
+    require_panorama("image", photo.shape)
     width = max(64, round(photo.shape[1] / 64) * 64)
     return resizer("smooth", wraps=True)(photo, (width // 2, width))
 
 
 class _Easel(NamedTuple):
-    """One photo, ready to be dreamed.
+    """What serves all photos of one size.
 
     Attributes:
-      experiment: its sweep; the config in it is the dream's.
-      dreamer: the engine.
+      experiment: the sweep; the config in it is the dream's.
       sizes: of the octaves.
       said: a line about tiles and memory.
-      dream: (runs, keys, …) -> Dreamed.
-      score: (images [R, H, W, C], runs) -> [R].
+      dream: (photo, runs, keys, …) -> Dreamed.
+      score: (photo, images [R, H, W, C], runs) -> [R].
     """
 
     experiment: Experiment
-    dreamer: Dreamer
     sizes: list[tuple[int, int]]
     said: str
     dream: Callable[..., Dreamed]
-    score: Callable[[np.ndarray, Sequence[int]], np.ndarray]
+    score: Callable[..., np.ndarray]
 
 
-def _easel(studio: Studio, photo: np.ndarray, runs: int) -> _Easel:
+def _easel(studio: Studio, size: tuple[int, int], runs: int) -> _Easel:
     config, model = studio.config, studio.model
-    size = photo.shape[:2]
-    experiment = _experiment(config, model, size, photo)
+    experiment = _experiment(config, model, size)
     taps = sorted({read.tap for read in experiment.objective.reads})
-    plan, memory = make_plan(config, model, taps, studio.reaches, studio.pictures, runs)
+    plan, memory = make_plan(config, experiment, studio.reaches, studio.pictures, runs)
     dreamer = make_dreamer(experiment, plan, studio.look)
-    align = overlap_of(list(studio.reaches.values()), config["overlap"]).align
-    sizes = sizes_of(config, size, align)
+    sizes = sizes_of(config, size, plan.overlap.align)
     strengths = [run["octave_strength"] for run in experiment.runs]
     mask = _mask(config, size)
     goals = _goals(experiment, taps)
 
-    def pick(chosen: Sequence[int]) -> tuple[dict[str, Array], dict[str, Array]]:
+    def pick(
+        photo: np.ndarray, chosen: Sequence[int]
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Returns hp and the guides' activations of some runs."""
         hp = sweep.take(experiment.values, chosen)
         hp.pop("target", None)
+        if "reference" in hp:
+            own = [experiment.runs[i]["reference"] == PHOTO for i in chosen]
+            own = np.array(own).reshape(-1, 1, 1, 1)
+            hp["reference"] = jnp.where(own, photo[None], hp["reference"])
         return hp, {name: goal[np.asarray(chosen)] for name, goal in goals.items()}
 
-    def dream_runs(chosen: Sequence[int], keys: Array, **options: Any) -> Dreamed:
-        hp, own = pick(chosen)
+    def dream_runs(
+        photo: np.ndarray, chosen: Sequence[int], keys: Array, **options: Any
+    ) -> Dreamed:
+        hp, own = pick(photo, chosen)
         return dreamer.dream(
             np.repeat(photo[None], len(chosen), axis=0),
             sizes,
@@ -261,19 +261,19 @@ def _easel(studio: Studio, photo: np.ndarray, runs: int) -> _Easel:
             **options,
         )
 
-    def score(images: np.ndarray, chosen: Sequence[int]) -> np.ndarray:
-        hp, own = pick(chosen)
+    def score(
+        photo: np.ndarray, images: np.ndarray, chosen: Sequence[int]
+    ) -> np.ndarray:
+        hp, own = pick(photo, chosen)
         return dreamer.score(images, hp, goals=own)
 
-    said = told(plan, memory)
-    return _Easel(experiment, dreamer, sizes, said, dream_runs, score)
+    return _Easel(experiment, sizes, told(plan, memory), dream_runs, score)
 
 
 def _experiment(
     config: Mapping[str, Any],
     model: Model,
     size: tuple[int, int],
-    photo: np.ndarray | None = None,
 ) -> Experiment:
     """Returns the sweep of a photo (H, W), with the octaves' strength in its runs."""
     guides = {}
@@ -300,9 +300,8 @@ def _experiment(
     if all(len(values) == 1 for values in columns.values()):
         columns["seed"] = columns["seed"] * len(runs)
     inner |= {"hparams": columns, "sweep": "zip", "samples": 1}
-    if photo is None:
-        photo = np.zeros((*size, 3), np.float32)
-    experiment = build(inner, model, given={"photo": photo, **guides})
+    blank = np.zeros((*size, 3), np.float32)  # each photo takes its place
+    experiment = build(inner, model, given={PHOTO: blank, **guides})
     return experiment._replace(config=dict(config), runs=runs)
 
 
@@ -310,10 +309,8 @@ def _guide(name: str, longest: int, others: Mapping[str, np.ndarray]) -> np.ndar
     """Returns a guide picture; all have the shape of the first."""
     path = Path(str(ASSETS / f"{name}.png")) if name in PHOTOS else Path(name)
     if others:
-        from dreamjax.images import load_image
-
         return load_image(path, next(iter(others.values())).shape[:2])
-    return load_photo(path, longest=longest)
+    return load_photo(path, longest=longest or None)
 
 
 def _goals(experiment: Experiment, taps: Sequence[str]) -> dict[str, Array]:
@@ -336,8 +333,6 @@ def _mask(config: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray | None
     """Returns the mask [H, W, 1] in [0, 1], the brightness of a picture, or None."""
     if config["mask"] == "none":
         return None
-    from dreamjax.images import load_image
-
     return load_image(config["mask"], size).mean(axis=2, keepdims=True)
 
 
@@ -365,7 +360,7 @@ def _make(
 ) -> Result:
     """Dreams one photo under all settings, into its folder."""
     config = studio.config
-    easel = _easel(studio, photo, _at_once(studio, photo))
+    easel = _easel(studio, photo.shape[:2], _at_once(studio, photo))
     experiment = easel.experiment
     count = len(experiment.runs)
     size = min(count, _at_once(studio, photo))
@@ -459,9 +454,9 @@ def _block(
                 )
 
         keys = _keys(easel, runs, 0)
-        made = easel.dream(runs, keys, watch=watch, after=after, passage=passage)
-        before = easel.score(np.repeat(photo[None], len(runs), axis=0), runs)
-        reached = easel.score(made.images, runs)
+        made = easel.dream(photo, runs, keys, watch=watch, after=after, passage=passage)
+        before = easel.score(photo, np.repeat(photo[None], len(runs), axis=0), runs)
+        reached = easel.score(photo, made.images, runs)
         moved = np.mean(np.square(made.images - photo), axis=(1, 2, 3))
         metrics = {
             "score": reached,

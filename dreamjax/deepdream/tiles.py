@@ -12,7 +12,7 @@ mirrored; an axis that wraps (the longitude of a panorama) has no ends.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -132,7 +132,7 @@ def tile_shape(
     overlap: Overlap,
     *,
     most: int,
-    wraps: bool = False,
+    circles: Collection[int] = (),
     least: int = 1,
     grid: int = 32,
 ) -> tuple[int, int]:
@@ -142,7 +142,7 @@ def tile_shape(
       sizes: (H, W) of every picture that is to be made, one after another.
       overlap: of the taps.
       most: pixels of a tile; more are taken only where no tile works with less.
-      wraps: the width is a circle.
+      circles: the widths that are circles.
       least: pixels of a side.
       grid: sides are multiples of it and of `align`.
 
@@ -150,8 +150,8 @@ def tile_shape(
       ValueError: no tile fits.
     """
     step = int(np.lcm(grid, overlap.align))
-    rows = _costs([h for h, _ in sizes], overlap, step, least, wraps=False)
-    columns = _costs([w for _, w in sizes], overlap, step, least, wraps=wraps)
+    rows = _costs([h for h, _ in sizes], overlap, step, least, ())
+    columns = _costs([w for _, w in sizes], overlap, step, least, circles)
     pairs = [(h, w) for h in rows for w in columns]
     small = [pair for pair in pairs if pair[0] * pair[1] <= most]
     if not small:
@@ -160,15 +160,19 @@ def tile_shape(
 
 
 def _costs(
-    lengths: Sequence[int], overlap: Overlap, step: int, least: int, *, wraps: bool
+    lengths: Sequence[int],
+    overlap: Overlap,
+    step: int,
+    least: int,
+    circles: Collection[int],
 ) -> dict[int, np.ndarray]:
     """Returns tile length -> number of tiles for each axis length."""
-    longest = max(lengths) + (overlap.before + overlap.after if wraps else 0)
+    longest = max(lengths) + (overlap.before + overlap.after if circles else 0)
     first, last = _up(least, step), _up(max(longest, least), step)
     counts = {}
     for tile in range(first, last + 1, step):
-        if all(fits(n, tile, overlap, wraps=wraps) for n in lengths):
-            axes = [cut(n, tile, overlap, wraps=wraps) for n in lengths]
+        if all(fits(n, tile, overlap, wraps=n in circles) for n in lengths):
+            axes = [cut(n, tile, overlap, wraps=n in circles) for n in lengths]
             counts[tile] = np.array([len(axis.offsets) for axis in axes], float)
     return counts
 
