@@ -202,11 +202,15 @@ def _decode(
             width, height = file.size
             placed = None if place is None else place(height, width)
             size = (height, width) if placed is None else placed[0]
-            image = np.empty((*size, 3), np.float32)
+            image, last = np.empty((*size, 3), np.float32), None
             for channel, plane in enumerate(_planes(file)):
-                if placed is not None:
-                    plane = _resized(plane, *placed)
-                image[:, :, channel] = plane
+                if plane is last:  # gray: once is enough
+                    image[:, :, channel] = image[:, :, channel - 1]
+                elif placed is None:
+                    image[:, :, channel] = plane
+                else:
+                    image[:, :, channel] = _resized(plane, *placed)
+                last = plane
             return image
 
 
@@ -229,7 +233,10 @@ def _reason(error: Exception, path: Path) -> str:
 
 
 def _planes(picture: Image.Image) -> Iterator[np.ndarray]:
-    """Yields red, green and blue of any Pillow picture, [H, W] float32 in [0, 1]."""
+    """Yields red, green and blue of any Pillow picture, [H, W] float32 in [0, 1].
+
+    Of a gray picture all three are the same object.
+    """
     if picture.mode.startswith("I") or picture.mode == "F":
         gray = np.asarray(picture, np.float32)
         top = 65535.0 if picture.mode.startswith("I") else 1.0
@@ -242,6 +249,10 @@ def _planes(picture: Image.Image) -> Iterator[np.ndarray]:
         yield from (gray, gray, gray)
         return
     alpha = None
+    if picture.mode in ("1", "L") and not picture.has_transparency_data:
+        gray = np.asarray(picture.convert("L"), np.float32) / 255.0
+        yield from (gray, gray, gray)
+        return
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         alpha = np.asarray(picture.getchannel(3), np.float32) / 255.0
