@@ -1,15 +1,18 @@
 """Pictures in and out of files: any image file -> float32 [H, W, 3], and PNG bytes.
 
 Images are RGB float32 in [0, 1]. Files are taken to be sRGB as they stand: embedded
-color profiles are not applied, and 16-bit color (not 16-bit gray) is read with the
-8 bits that Pillow keeps.
+color profiles are not applied, and CMYK becomes RGB by the plain formula. 16-bit gray
+keeps its levels; 16-bit color, and 16-bit gray with alpha, are read with the 8 bits
+that Pillow keeps. Of an animation, of pages and of the pictures in a phone's MPO file
+the first is read.
 """
 
+import contextlib
 import io
 import struct
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +24,12 @@ from dreamjax.errors import require
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """What `load_image` opens; short, since Pillow's rarer readers are less guarded."""
 
-MAX_PIXELS = 64_000_000
-"""Larger files are refused before they are decoded."""
+MAX_PIXELS = 16_384 * 8_192
+"""Larger files are refused before they are decoded.
+
+134 megapixels: the largest panorama that cameras and stitchers commonly write, and a
+third above a 12000 x 8000 photo. Whole, such an image is 1.6 GB of float32.
+"""
 
 MAX_SIDE = 8192
 """The largest height or width that `load_image` resizes to, pixels."""
@@ -30,7 +37,12 @@ MAX_SIDE = 8192
 BACKGROUND = 0.5
 """What lies under a transparent picture: the gray that dreams start from."""
 
+Placed = tuple[tuple[int, int], tuple[float, float, float, float] | None]
+"""(height, width) to resize to, and the (left, top, right, bottom) cut of the file that
+is shown there; None for all of it."""
+
 _ACCEPTED = "PNG, JPEG, WebP, GIF, BMP, TIFF or PPM"
+_BOXED = {"heic", "heix", "hevc", "heim", "mif1", "msf1", "avif", "avis"}
 _UNREADABLE = (
     OSError,
     SyntaxError,
@@ -43,7 +55,6 @@ _UNREADABLE = (
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
 )  # what Pillow's readers raise on broken files
 
 
@@ -70,6 +81,26 @@ def load_image(
         is missing, a directory, not an image, broken, or larger than `MAX_PIXELS`.
     """
     target = _target(size)
+    return decode(path, lambda height, width: _cropped(height, width, target))
+
+
+def decode(
+    path: str | Path, place: Callable[[int, int], Placed | None] | None = None
+) -> np.ndarray:
+    """Reads an image file as `load_image` does, at a size that depends on the file's.
+
+    Args:
+      path: a file of one of `FORMATS`.
+      place: (height, width) of the upright picture -> `Placed`, or None to keep it as
+        it is. Resizing is antialiased bicubic, channel by channel, so that a large file
+        never exists as floats.
+
+    Returns:
+      [H, W, 3] float32 in [0, 1].
+
+    Raises:
+      ValueError: as `load_image`.
+    """
     path = Path(path)
     if path.is_dir():
         raise ValueError(
@@ -80,13 +111,12 @@ def load_image(
     if not path.is_file():
         raise ValueError(f"path={str(path)!r} is no regular file: give a {_ACCEPTED}.")
     try:
-        pixels = _decode(path)
+        return _decode(path, place)
     except _UNREADABLE as error:
         raise ValueError(
-            f"path={str(path)!r} cannot be read as an image ({_reason(error)})."
+            f"path={str(path)!r} cannot be read as an image ({_reason(error, path)})."
             f" Accepted: whole {_ACCEPTED} files of at most {MAX_PIXELS:,} pixels."
         ) from error
-    return pixels if target is None else _resize(pixels, target)
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
@@ -155,10 +185,12 @@ def _target(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     return int(pair[0]), int(pair[1])
 
 
-def _decode(path: Path) -> np.ndarray:
+def _decode(
+    path: Path, place: Callable[[int, int], Placed | None] | None
+) -> np.ndarray:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # damaged EXIF data and the like
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        # Damaged EXIF data and the like; and sizes, for which there is MAX_PIXELS.
+        warnings.simplefilter("ignore")
         Image.init()
         formats = [name for name in FORMATS if name in Image.OPEN]  # WebP is optional
         with Image.open(path, formats=formats) as file:
@@ -166,17 +198,45 @@ def _decode(path: Path) -> np.ndarray:
             if width * height > MAX_PIXELS:
                 raise ValueError(f"it has {width} x {height} pixels")
             file.load()
-            return _rgb(ImageOps.exif_transpose(file))
+            _turn_upright(file)
+            width, height = file.size
+            placed = None if place is None else place(height, width)
+            size = (height, width) if placed is None else placed[0]
+            image, last = np.empty((*size, 3), np.float32), None
+            for channel, plane in enumerate(_planes(file)):
+                if plane is last:  # gray: once is enough
+                    image[:, :, channel] = image[:, :, channel - 1]
+                elif placed is None:
+                    image[:, :, channel] = plane
+                else:
+                    image[:, :, channel] = _resized(plane, *placed)
+                last = plane
+            return image
 
 
-def _reason(error: Exception) -> str:
+def _turn_upright(file: Image.Image) -> None:
+    """Applies the EXIF orientation; a picture whose EXIF data are broken stays."""
+    try:
+        ImageOps.exif_transpose(file, in_place=True)
+    except _UNREADABLE:
+        return
+
+
+def _reason(error: Exception, path: Path) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            head = file.read(12)
+            if head[4:8] == b"ftyp" and head[8:].decode("latin-1") in _BOXED:
+                return "a HEIC or AVIF picture: save it as JPEG or PNG first"
         return "no known image format"
     return str(error) or type(error).__name__
 
 
-def _rgb(picture: Image.Image) -> np.ndarray:
-    """Returns any Pillow picture as [H, W, 3] float32 in [0, 1]."""
+def _planes(picture: Image.Image) -> Iterator[np.ndarray]:
+    """Yields red, green and blue of any Pillow picture, [H, W] float32 in [0, 1].
+
+    Of a gray picture all three are the same object.
+    """
     if picture.mode.startswith("I") or picture.mode == "F":
         gray = np.asarray(picture, np.float32)
         top = 65535.0 if picture.mode.startswith("I") else 1.0
@@ -185,29 +245,43 @@ def _rgb(picture: Image.Image) -> np.ndarray:
                 f"gray values must lie in 0..{top:g}, but they span"
                 f" {gray.min():g}..{gray.max():g}"
             )
-        return np.repeat((gray / top)[:, :, None], 3, axis=2)
+        gray = gray / top
+        yield from (gray, gray, gray)
+        return
+    alpha = None
+    if picture.mode in ("1", "L") and not picture.has_transparency_data:
+        gray = np.asarray(picture.convert("L"), np.float32) / 255.0
+        yield from (gray, gray, gray)
+        return
     if picture.has_transparency_data:
-        rgba = np.asarray(picture.convert("RGBA"), np.float32) / 255.0
-        alpha = rgba[:, :, 3:]
-        return rgba[:, :, :3] * alpha + BACKGROUND * (1.0 - alpha)
-    return np.asarray(picture.convert("RGB"), np.float32) / 255.0
+        picture = picture.convert("RGBA")
+        alpha = np.asarray(picture.getchannel(3), np.float32) / 255.0
+    elif picture.mode != "RGB":
+        picture = picture.convert("RGB")
+    for channel in range(3):
+        plane = np.asarray(picture.getchannel(channel), np.float32) / 255.0
+        if alpha is None:
+            yield plane
+        else:
+            yield plane * alpha + BACKGROUND * (1.0 - alpha)
 
 
-def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Crops [H, W, 3] about its center to the aspect of `size`, then resizes it."""
-    height, width = image.shape[:2]
-    if (height, width) == size:
-        return image
+def _cropped(height: int, width: int, size: tuple[int, int] | None) -> Placed | None:
+    """Returns the cut about the center that has the aspect of `size`."""
+    if size is None or (height, width) == size:
+        return None
     scale = min(height / size[0], width / size[1])  # source pixels per target pixel
     cut_h, cut_w = size[0] * scale, size[1] * scale
     left, top = (width - cut_w) / 2, (height - cut_h) / 2
-    box = (left, top, min(left + cut_w, width), min(top + cut_h, height))
-    channels = [
-        np.asarray(
-            Image.fromarray(np.ascontiguousarray(image[:, :, c])).resize(
-                size[::-1], Image.Resampling.BICUBIC, box=box
-            )
-        )
-        for c in range(3)
-    ]
-    return np.clip(np.stack(channels, axis=2), 0.0, 1.0)  # bicubic overshoots
+    return size, (left, top, min(left + cut_w, width), min(top + cut_h, height))
+
+
+def _resized(
+    plane: np.ndarray,
+    size: tuple[int, int],
+    box: tuple[float, float, float, float] | None,
+) -> np.ndarray:
+    """Returns the cut of [H, W] resized; clipped, since bicubic overshoots."""
+    picture = Image.fromarray(plane)
+    resized = picture.resize(size[::-1], Image.Resampling.BICUBIC, box=box)
+    return np.clip(np.asarray(resized), 0.0, 1.0)

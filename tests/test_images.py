@@ -58,6 +58,61 @@ def test_cmyk_jpeg_is_not_inverted(tmp_path):
     np.testing.assert_allclose(image[8, 8] * 255, [200, 40, 40], atol=6)
 
 
+INKS = (0, 200, 150, 30)  # cyan, magenta, yellow, black
+PRINTED = [(1 - ink / 255) * (1 - INKS[3] / 255) for ink in INKS[:3]]
+ADOBE = b"\xff\xee\x00\x0eAdobe"
+
+
+def cmyk_jpeg(channels):
+    buffer = io.BytesIO()
+    picture = Image.new("CMYK", (16, 16), channels)
+    picture.save(buffer, format="JPEG", quality=98)
+    data = buffer.getvalue()
+    at = data.index(ADOBE)
+    return data[:at], data[at : at + 16], data[at + 16 :]
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_cmyk_jpeg_with_and_without_adobes_marker(tmp_path, marked):
+    """Adobe stores inks inverted; files without its marker are read alike."""
+    head, marker, rest = cmyk_jpeg(INKS)
+    (tmp_path / "a.jpg").write_bytes(head + (marker if marked else b"") + rest)
+    image = load_image(tmp_path / "a.jpg")
+    np.testing.assert_allclose(image[8, 8], PRINTED, atol=0.02)
+
+
+def test_ycck_jpeg(tmp_path):
+    """Adobe's other form: the three inks as luma and chroma. The marker ends in 2."""
+    turned = Image.new("RGB", (1, 1), INKS[:3]).convert("YCbCr").getpixel((0, 0))
+    head, marker, rest = cmyk_jpeg((*(255 - value for value in turned), INKS[3]))
+    (tmp_path / "a.jpg").write_bytes(head + marker[:-1] + b"\x02" + rest)
+    image = load_image(tmp_path / "a.jpg")
+    np.testing.assert_allclose(image[8, 8], PRINTED, atol=0.02)
+
+
+def sixteen_bit_png(rows, kind):
+    """A PNG of 16 bits per channel: [H, W, C] big-endian; kind 2 RGB, 4 LA, 6 RGBA."""
+    height, width = rows.shape[:2]
+    head = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
+    lines = b"".join(b"\0" + row.astype(">u2").tobytes() for row in rows)
+    parts = ((b"IHDR", head), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*part) for part in parts)
+
+
+@pytest.mark.parametrize(("kind", "count"), [(2, 3), (4, 2), (6, 4)])
+def test_sixteen_bit_color_keeps_eight(tmp_path, kind, count):
+    levels = np.linspace(0, 65535, 5 * 7 * count).reshape(5, 7, count).astype(np.uint16)
+    (tmp_path / "a.png").write_bytes(sixteen_bit_png(levels, kind))
+    image = load_image(tmp_path / "a.png")
+    value = levels / 65535
+    color = value[..., :3] if count >= 3 else value[..., :1]
+    alpha = value[..., -1:] if count in (2, 4) else 1.0
+    expected = np.broadcast_to(color * alpha + 0.5 * (1 - alpha), (5, 7, 3))
+    np.testing.assert_allclose(image, expected, atol=1 / 255)
+    if kind == 2:
+        np.testing.assert_array_equal(image, (levels >> 8).astype(np.float32) / 255)
+
+
 @pytest.mark.parametrize("suffix", ["png", "tiff"])
 def test_sixteen_bit_gray_keeps_its_levels(tmp_path, suffix):
     gray = np.array([[0, 1000], [1001, 65535]], np.uint16)
@@ -83,11 +138,94 @@ def test_exif_orientation_is_applied(tmp_path):
     np.testing.assert_allclose(image, np.rot90(RGB, -1) / 255.0, atol=1e-6)
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "tiff", "webp", "png"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_in_every_format(tmp_path, orientation, suffix):
+    """The corner colors of the stored picture, turned by hand to EXIF 2.3."""
+    a, b, c, d = 30, 100, 170, 240  # top left, top right, bottom left, bottom right
+    stored = np.kron([[a, b], [c, d]], np.ones((16, 24))).astype(np.uint8)
+    upright = {
+        1: [[a, b], [c, d]],
+        2: [[b, a], [d, c]],
+        3: [[d, c], [b, a]],
+        4: [[c, d], [a, b]],
+        5: [[a, c], [b, d]],
+        6: [[c, a], [d, b]],
+        7: [[d, b], [c, a]],
+        8: [[b, d], [a, c]],
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a.{suffix}"
+    image = load_image(save(path, Image.fromarray(stored).convert("RGB"), exif=exif))
+    assert image.shape == ((32, 48, 3) if orientation < 5 else (48, 32, 3))
+    h, w = (n // 4 for n in image.shape[:2])
+    corners = image[[[h], [3 * h]], [[w, 3 * w]], 0] * 255
+    np.testing.assert_allclose(corners, upright, atol=4)
+
+
+def test_broken_exif_data_do_not_refuse_the_picture(tmp_path):
+    picture = Image.fromarray(NOISE)
+    for exif in (b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0"):
+        image = load_image(save(tmp_path / "a.jpg", picture, exif=exif))
+        assert image.shape == (64, 64, 3)
+
+
 def test_first_frame_of_an_animation(tmp_path):
     frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
     path = tmp_path / "a.gif"
     frames[0].save(path, save_all=True, append_images=frames[1:])
     np.testing.assert_allclose(load_image(path)[0, 0], [1, 0, 0])
+
+
+def test_first_picture_of_a_phones_file(tmp_path):
+    colors = ((250, 10, 10), (10, 10, 250))
+    first, second = (Image.new("RGB", (32, 16), color) for color in colors)
+    path = tmp_path / "a.jpg"
+    first.save(path, format="MPO", save_all=True, append_images=[second])
+    with Image.open(path) as picture:
+        assert picture.format == "MPO" and picture.n_frames == 2
+    image = load_image(path)
+    assert image.shape == (16, 32, 3)
+    np.testing.assert_allclose(image[8, 8] * 255, colors[0], atol=4)
+
+
+def test_transparent_first_frame_of_an_animation(tmp_path):
+    frames = [Image.new("P", (4, 4), index) for index in (0, 1)]
+    for frame in frames:
+        frame.putpalette([255, 0, 0, 0, 0, 255])
+    frames[0].putpixel((1, 0), 1)
+    path = tmp_path / "a.gif"
+    frames[0].save(path, save_all=True, append_images=frames[1:], transparency=1)
+    image = load_image(path)
+    np.testing.assert_allclose(image[0, :2], [[1, 0, 0], [0.5] * 3])
+
+
+def test_apng_and_animated_webp(tmp_path):
+    frames = [Image.new("RGB", (16, 16), color) for color in ("red", "blue")]
+    for suffix in ("png", "webp"):
+        path = tmp_path / f"a.{suffix}"
+        frames[0].save(path, save_all=True, append_images=frames[1:], lossless=True)
+        np.testing.assert_allclose(load_image(path)[8, 8], [1, 0, 0], atol=0.02)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (20_000, 10), (10, 20_000)])
+def test_tiny_and_long_pictures(tmp_path, size):
+    for suffix in ("png", "jpg", "gif"):
+        path = save(tmp_path / f"a.{suffix}", Image.new("RGB", size, (255, 255, 255)))
+        assert load_image(path).shape == (size[1], size[0], 3)
+        np.testing.assert_allclose(load_image(path, (5, 7)), np.ones((5, 7, 3)))
+
+
+def test_a_panorama_of_96_megapixels_is_read(tmp_path):
+    """12000 x 8000 in one bit per pixel, left half white: small in memory and quick."""
+    picture = Image.new("1", (12_000, 8_000))
+    picture.paste(1, (0, 0, 6_000, 8_000))
+    path = save(tmp_path / "a.png", picture)
+    image = load_image(path, (4, 6))
+    assert image.shape == (4, 6, 3)
+    np.testing.assert_allclose(image[:, :2], 1.0, atol=0.02)
+    np.testing.assert_allclose(image[:, 4:], 0.0, atol=0.02)
 
 
 def test_resize_crops_about_the_center(tmp_path):
@@ -116,14 +254,15 @@ def test_bad_size(tmp_path, size):
         load_image(path, size)
 
 
-def png_header(width, height):
-    def chunk(kind, data):
-        tail = struct.pack(">I", zlib.crc32(kind + data))
-        return struct.pack(">I", len(data)) + kind + data + tail
+def png_chunk(kind, data):
+    tail = struct.pack(">I", zlib.crc32(kind + data))
+    return struct.pack(">I", len(data)) + kind + data + tail
 
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    body = chunk(b"IDAT", zlib.compress(b"\0" * 64)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + head + body
+
+def png_header(width, height):
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = ((b"IHDR", head), (b"IDAT", zlib.compress(b"\0" * 64)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*part) for part in parts)
 
 
 def jpeg(image):
@@ -141,8 +280,8 @@ BROKEN = {
     "cut.png": png_bytes(NOISE)[:3000],
     "cut.jpg": jpeg(NOISE)[:1500],
     "few_rows.png": png_header(32, 32),
-    "large.png": png_header(9_000, 8_000),
-    "larger.png": png_header(10_000, 10_000),
+    "large.png": png_header(16_385, 8_192),
+    "larger.png": png_header(13_000, 13_000),
     "bomb.png": png_header(60_000, 60_000),
 }
 
@@ -152,6 +291,14 @@ def test_broken_files_are_named(tmp_path, name):
     (tmp_path / name).write_bytes(BROKEN[name])
     with pytest.raises(ValueError, match=rf"path='.*{name}' cannot be read .*Accepted"):
         load_image(tmp_path / name)
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"mif1", b"avif"])
+def test_a_phones_heic_says_what_to_do(tmp_path, brand):
+    head = b"\0\0\0\x18ftyp" + brand + b"\0" * 64
+    (tmp_path / "a.heic").write_bytes(head)
+    with pytest.raises(ValueError, match=r"a\.heic.*HEIC or AVIF.*save it as JPEG"):
+        load_image(tmp_path / "a.heic")
 
 
 def test_no_file_and_no_image_folder(tmp_path):

@@ -1,0 +1,168 @@
+"""Photos as people name them: a file, a folder, a glob, or a list of these."""
+
+import glob
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from dreamjax.errors import require
+from dreamjax.images import MAX_PIXELS, Placed, decode
+
+READABLE = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".gif", ".bmp")
+READABLE += (".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
+UNREADABLE = (".heic", ".heif", ".avif")
+
+SUFFIXES = frozenset(READABLE + UNREADABLE)
+"""What counts as a picture in a folder and in a glob, whatever its case. Those that
+cannot be read are among them so that they are reported, not passed over."""
+
+Patterns = str | Path | Iterable[str | Path]
+
+
+def find_images(patterns: Patterns) -> list[Path]:
+    """Returns the pictures that are meant, in natural order, each once.
+
+    A file is taken whatever its suffix, and also where its name looks like a glob. A
+    folder means the pictures in it, without its subfolders. A glob knows `*`, `?`,
+    `[...]`, and `**` for any number of folders; of what it finds, folders and files
+    without a suffix of `SUFFIXES` are left out. `~` is the home folder. Hidden files
+    are found by their name only.
+
+    Natural order: `dream2` before `dream10`, capitals like small letters. Two names of
+    one file (by links or `..`) are one picture, under the name that comes first.
+
+    Args:
+      patterns: one file, folder or glob, or several.
+
+    Raises:
+      ValueError: naming the pattern, where one finds no picture.
+    """
+    one = isinstance(patterns, str | os.PathLike)
+    given = [patterns] if one else list(patterns)
+    require(len(given) > 0, "patterns", given, "give a file, a folder or a glob")
+    found = [path for pattern in given for path in _matches(os.fspath(pattern))]
+    by_file: dict[str, Path] = {}
+    for path in sorted(found, key=natural_key):
+        by_file.setdefault(os.path.realpath(path), path)
+    return list(by_file.values())
+
+
+def natural_key(path: str | Path) -> tuple:
+    """Returns what to sort by, so that numbers in names count as numbers.
+
+    Folders are compared before the names in them.
+    """
+    return tuple(_part_key(part) for part in Path(path).parts)
+
+
+def load_images(
+    paths: Iterable[str | Path],
+    report: Callable[[str], None],
+    load: Callable[[Path], np.ndarray] | None = None,
+) -> Iterator[tuple[Path, np.ndarray]]:
+    """Yields (path, image) of every picture that can be read, one at a time.
+
+    One that cannot be read is reported with the reason and skipped; at the end one more
+    line tells all that were skipped.
+
+    Args:
+      paths: such as `find_images` gives.
+      report: is called with each line of text.
+      load: path -> image; None means `load_photo` at the file's own size.
+
+    Raises:
+      ValueError: after the last one, where none could be read or none was given.
+    """
+    load = load_photo if load is None else load
+    good, skipped = 0, []
+    for path in map(Path, paths):
+        try:
+            image = load(path)
+        except (ValueError, OSError, MemoryError) as error:
+            skipped.append(path)
+            report(f"skipped: {error or type(error).__name__}")
+            continue
+        good += 1
+        yield path, image
+    if good == 0:
+        names = ", ".join(map(str, skipped))
+        raise ValueError(f"no picture could be read{': ' if names else ''}{names}.")
+    if skipped:
+        names = ", ".join(map(str, skipped))
+        report(f"{len(skipped)} of {good + len(skipped)} pictures skipped: {names}")
+
+
+def load_photo(
+    path: str | Path, *, longest: int | None = None, enlarge: bool = False
+) -> np.ndarray:
+    """Reads an image file at its own aspect, its longest side at most `longest` pixels.
+
+    The other side is rounded, and at least 1 pixel. Antialiased bicubic.
+
+    Args:
+      path: as in `dreamjax.images.load_image`, which see for orientation, transparency
+        and color.
+      longest: pixels; None keeps the file's size.
+      enlarge: whether a smaller file is enlarged to `longest`; else it stays as it is.
+
+    Returns:
+      [H, W, 3] float32 in [0, 1].
+
+    Raises:
+      ValueError: for a file that cannot be read, and for a size that is not a positive
+        int or makes more than `MAX_PIXELS` pixels.
+    """
+    if longest is not None:
+        whole = isinstance(longest, int | np.integer) and not isinstance(longest, bool)
+        require(whole and longest >= 1, "longest", longest, "give pixels, 1 or more")
+    return decode(path, lambda height, width: _fitted(height, width, longest, enlarge))
+
+
+def _fitted(
+    height: int, width: int, longest: int | None, enlarge: bool
+) -> Placed | None:
+    side = max(height, width)
+    if longest is None or side == longest or (side < longest and not enlarge):
+        return None
+    size = tuple(max(1, round(n * longest / side)) for n in (height, width))
+    allowed = f"at most {MAX_PIXELS:,} pixels, but this makes {size[0]} x {size[1]}"
+    require(size[0] * size[1] <= MAX_PIXELS, "longest", longest, allowed)
+    return size, None
+
+
+def _matches(pattern: str) -> list[Path]:
+    """Returns the pictures of one pattern, in any order."""
+    path = Path(pattern).expanduser()
+    if path.is_dir():
+        where, found = "holds", [child for child in path.iterdir() if _shown(child)]
+    elif os.path.lexists(path):
+        return [path]
+    elif not glob.has_magic(pattern):
+        raise ValueError(f"pattern={pattern!r} does not exist.")
+    else:
+        names = glob.glob(str(path), recursive=True)
+        where, found = "finds", [Path(name) for name in names]
+    pictures = [p for p in found if p.suffix.lower() in SUFFIXES and not p.is_dir()]
+    if not pictures:
+        raise ValueError(
+            f"pattern={pattern!r} {where} no picture. A picture ends in"
+            f" {', '.join(READABLE)}; subfolders are searched with **."
+        )
+    return pictures
+
+
+def _shown(path: Path) -> bool:
+    return not path.name.startswith(".")
+
+
+def _part_key(part: str) -> tuple:
+    # Text and numbers alternate, so like is compared with like. The part itself breaks
+    # ties such as a1 and A01.
+    pieces = re.split(r"([0-9]+)", part.casefold())
+    return (
+        tuple(int(piece) if i % 2 else piece for i, piece in enumerate(pieces)),
+        part,
+    )
