@@ -480,6 +480,8 @@ def _view_of_cube(seen: np.ndarray, size: int, border: int = 0) -> View:
 
 # The seam.
 
+_BANDS = 16
+
 
 class Seam(NamedTuple):
     """How visible the wrap is; all scalars.
@@ -489,9 +491,11 @@ class Seam(NamedTuple):
       interior: the same between neighboring columns inside, mean over their W - 1
         pairs.
       quantile: its 95 % quantile over the pairs.
-      ratio: wrap / interior, about 1 where there is no seam; 0 for a panorama of
-        equal columns, and infinite where only the wrap has a step.
+      ratio: wrap / interior, about 1 where there is no seam; 0 where neither has a
+        step, and infinite where only the wrap has one.
       visible: whether wrap > quantile.
+      worst: the largest ratio of 16 bands of rows, each with its own interior. A step
+        in a clear sky is lost in the mean over rows if there are rocks below.
     """
 
     wrap: Array
@@ -499,6 +503,7 @@ class Seam(NamedTuple):
     quantile: Array
     ratio: Array
     visible: Array
+    worst: Array
 
 
 def seam(panorama: Array) -> Seam:
@@ -513,8 +518,15 @@ def seam(panorama: Array) -> Seam:
     require_panorama("panorama.shape", jnp.shape(panorama))
     panorama = jnp.asarray(panorama)
     steps = jnp.abs(panorama - jnp.roll(panorama, -1, axis=1))  # the last is the wrap
-    columns = jnp.mean(steps, axis=(0, 2))
-    wrap, inner = columns[-1], columns[:-1]
-    interior, quantile = jnp.mean(inner), jnp.quantile(inner, 0.95)
-    ratio = jnp.where(wrap == 0, 0, wrap / interior)
-    return Seam(wrap, interior, quantile, ratio, wrap > quantile)
+    rows = jnp.mean(steps, axis=2)  # [H, W]
+
+    def ratio(columns: Array) -> Array:
+        wrap = columns[-1]
+        return jnp.where(wrap == 0, 0, wrap / jnp.mean(columns[:-1]))
+
+    columns = jnp.mean(rows, axis=0)
+    wrap, interior = columns[-1], jnp.mean(columns[:-1])
+    quantile = jnp.quantile(columns[:-1], 0.95)
+    bands = jnp.array_split(rows, min(_BANDS, rows.shape[0]))
+    worst = jnp.max(jnp.stack([ratio(jnp.mean(band, axis=0)) for band in bands]))
+    return Seam(wrap, interior, quantile, ratio(columns), wrap > quantile, worst)

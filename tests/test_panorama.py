@@ -277,6 +277,17 @@ def test_seam_by_hand():
     assert float(found.quantile) == 2 and bool(found.visible)
 
 
+def test_a_seam_in_a_clear_sky_is_not_hidden_by_rocks():
+    image = np.full((64, 128, 3), 0.5, np.float32)
+    image[:32] += np.linspace(0, 0.02, 128, dtype=np.float32)[None, :, None]
+    image[32:] = noise(32, 128)
+    found = pano.seam(image)
+    assert not bool(found.visible) and float(found.ratio) < 1.5
+    # 0.02 at the wrap, 0.02 / 127 elsewhere
+    assert float(found.worst) == pytest.approx(127, rel=1e-3)
+    assert float(pano.seam(noise(256, 512)).worst) < 1.5  # mean of 48: 1 ± 0.1
+
+
 def test_seam_is_seen_where_a_panorama_was_cut():
     image = sphere()
     whole, rolled = pano.seam(image), pano.seam(np.roll(image, 50, axis=1))
