@@ -18,11 +18,9 @@ and 256 channels that are not split in two groups, and no normalization. It aver
 pool5 to 6×6 (`avgpool`), so that its dense layers exist at any size.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
-import numpy as np
 from flax import linen as nn
 
 from dreamjax.labels import imagenet_labels
@@ -140,10 +138,7 @@ def _port(
     def layer(path: str) -> Layer:
         return Layer(names(path), volume=(SIDE, SIDE, 256) if path == "fc6" else None)
 
-    def convert(tensors: Mapping[str, np.ndarray], shapes: Mapping) -> dict[str, Any]:
-        architecture = record.name.partition(".")[0]
-        return fill(tensors, shapes, source=architecture, layout=layout, names=layer)
-
+    convert = partial(fill, layout=layout, names=layer)
     return Port(record, source, format, lambda rules: network(rules=rules), convert)
 
 

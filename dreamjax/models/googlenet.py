@@ -30,12 +30,9 @@ with the weight set that has them, for images of 224 px (they read maps of 14×1
     loss1/classifier                         [1000], before a softmax
 """
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
 from dreamjax.labels import imagenet_labels
@@ -150,11 +147,7 @@ def _head_taps() -> tuple[str, ...]:
 
 
 def _port(record: Record, source: Source, *, heads: bool) -> Port:
-    def convert(tensors: Mapping[str, np.ndarray], shapes: Mapping) -> dict[str, Any]:
-        return fill(
-            tensors, shapes, source=record.name, layout=CAFFE, names=_caffe_name
-        )
-
+    convert = partial(fill, layout=CAFFE, names=_caffe_name)
     network = partial(GoogLeNet, heads)
     return Port(record, source, "caffe", lambda rules: network(rules=rules), convert)
 

@@ -106,12 +106,14 @@ def _torchvision_name(path: str) -> Layer:
     return Layer(f"{path}.conv", norm=f"{path}.bn")
 
 
-def _convert(tensors: Mapping[str, np.ndarray], shapes: Mapping) -> dict[str, Any]:
+def _convert(
+    tensors: Mapping[str, np.ndarray], shapes: Mapping, name: str
+) -> dict[str, Any]:
     untrained = ("aux1.", "aux2.")
     return fill(
         {n: array for n, array in tensors.items() if not n.startswith(untrained)},
         shapes,
-        source="googlenet_bn.torchvision",
+        name,
         layout=TORCH,
         names=_torchvision_name,
         epsilon=1e-3,

@@ -33,12 +33,10 @@ images of 224 px:
     softmax0, …/pre                          [1008]; the graph: softmax0_pre_activation
 """
 
-from collections.abc import Mapping
-from typing import Any
+from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
 from dreamjax.labels import imagenet_labels_2015
@@ -138,17 +136,6 @@ def _graph_name(path: str) -> Layer:
     return Layer("softmax2" if path == "logits" else path.removesuffix("/pre"))
 
 
-def _convert(tensors: Mapping[str, np.ndarray], shapes: Mapping) -> dict[str, Any]:
-    return fill(
-        tensors,
-        shapes,
-        source="inception_v1.5h",
-        layout=GRAPH,
-        names=_graph_name,
-        ignore=("/concat_dim", "/reshape/shape"),  # axes and sizes, not weights
-    )
-
-
 def _head_taps() -> tuple[str, ...]:
     layers = (
         "head{}_pool",
@@ -190,6 +177,11 @@ PORTS = (
         ),
         "graphdef",
         lambda rules: InceptionV1(rules=rules),
-        _convert,
+        partial(
+            fill,
+            layout=GRAPH,
+            names=_graph_name,
+            ignore=("/concat_dim", "/reshape/shape"),  # axes and sizes, not weights
+        ),
     ),
 )

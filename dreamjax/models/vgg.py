@@ -17,11 +17,10 @@ read it as it is, so theirs exist at 224 px only. Caffe rounds the sizes of the 
 maps up, the others down.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
 from flax import linen as nn
 
 from dreamjax.labels import imagenet_labels
@@ -121,12 +120,10 @@ def _port(
     def layer(path: str) -> Layer:
         return Layer(names(path), volume=(SIDE, SIDE, 512) if path == "fc6" else None)
 
-    def convert(tensors: Mapping[str, np.ndarray], shapes: Mapping) -> dict[str, Any]:
-        return fill(tensors, shapes, source=record.name, layout=layout, names=layer)
-
     def network(rules: Rules) -> VGG:
         return VGG(blocks, rules=rules, **options)
 
+    convert = partial(fill, layout=layout, names=layer)
     return Port(record, source, format, network, convert)
 
 
