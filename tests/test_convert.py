@@ -28,7 +28,7 @@ def filled(tensors, layout, volume=None, **layers):
     def name(path):
         return Layer(path, volume=volume)
 
-    found = fill(tensors, shapes(**layers), source="test", layout=layout, names=name)
+    found = fill(tensors, shapes(**layers), "test", layout=layout, names=name)
     for layer in found["params"].values():
         assert all(leaf.flags.c_contiguous for leaf in layer.values())
     return found["params"]

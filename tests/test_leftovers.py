@@ -24,7 +24,7 @@ def shapes(name):
 
 def convert(name, found):
     """Returns layer -> mean of its kernel, or of its scale."""
-    params = PORTS[name].convert(found, shapes(name))["params"]
+    params = PORTS[name].convert(found, shapes(name), name)["params"]
     return {
         layer: next(
             float(np.mean(leaves[k])) for k in ("kernel", "scale") if k in leaves

@@ -120,8 +120,7 @@ def test_another_networks_file_is_refused():
     other = {"features.0.weight": np.zeros((64, 3, 3, 3), np.float32)}
     for name in ONE_EACH:
         port = PORTS[name]
-        said = f"weights of {architecture(name)}"
-        says = [said, "do not fit", "missing", "unused    "]
+        says = [f"weights of {name} do not fit", "missing", "unused    "]
         tensors = other | {"no_such_layer": np.zeros(3, np.float32)}
         refused(says, convert, port, tensors)
 

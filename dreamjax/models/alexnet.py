@@ -18,11 +18,9 @@ and 256 channels that are not split in two groups, and no normalization. It aver
 pool5 to 6×6 (`avgpool`), so that its dense layers exist at any size.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
-import numpy as np
 from flax import linen as nn
 
 from dreamjax.labels import imagenet_labels
@@ -42,6 +40,7 @@ from dreamjax.types import Array, Taps
 
 SIDE = 6  # of the map that the dense layers read
 HEAD = ("fc6/pre", "fc6", "fc7/pre", "fc7", "logits", "probabilities")
+"""Taps of `dense_head`."""
 
 
 class AlexNet(nn.Module):
@@ -67,7 +66,7 @@ class AlexNet(nn.Module):
         x = tape.keep("pool5", _pooled(x))
         if x.shape[1:3] != (SIDE, SIDE):
             return tape.taps
-        return _classified(tape, x)
+        return dense_head(tape, x)
 
     def _shrunk(self, tape: Tape, n: str, x: Array) -> Array:
         if self.pool_first:
@@ -85,8 +84,9 @@ def _normalized(x: Array) -> Array:
     return local_response_norm(x, size=5, alpha=1e-4 / 5, beta=0.75, k=1.0)
 
 
-def _classified(tape: Tape, x: Array) -> Taps:
-    x = x.reshape(x.shape[0], -1)  # [N, 6 · 6 · 256]
+def dense_head(tape: Tape, x: Array) -> Taps:
+    """The three dense layers on a map [N, h, w, C], which VGG has too; all taps."""
+    x = x.reshape(x.shape[0], -1)  # [N, h · w · C]
     x = tape.dense("fc6", x, 4096, act="relu")
     x = tape.dense("fc7", x, 4096, act="relu")
     return tape.classify(nn.Dense(1000, name="logits")(x))
@@ -110,7 +110,7 @@ class OneWeirdTrick(nn.Module):
         x = tape.conv("conv5", x, 256, 3, padding=1)
         x = tape.keep("pool5", max_pool(x, 3, 2, none))
         x = tape.keep("avgpool", adaptive_avg_pool(x, (SIDE, SIDE)))
-        return _classified(tape, x)
+        return dense_head(tape, x)
 
 
 TORCHVISION_NAMES = {  # a number for each convolution, ReLU, pool and dropout
@@ -125,7 +125,8 @@ TORCHVISION_NAMES = {  # a number for each convolution, ReLU, pool and dropout
 }
 
 
-def _caffe_name(path: str) -> str:
+def caffe_name(path: str) -> str:
+    """Returns Caffe's name of a layer; all are ours but that of the classifier."""
     return "fc8" if path == "logits" else path
 
 
@@ -140,10 +141,7 @@ def _port(
     def layer(path: str) -> Layer:
         return Layer(names(path), volume=(SIDE, SIDE, 256) if path == "fc6" else None)
 
-    def convert(tensors: Mapping[str, np.ndarray], shapes: Mapping) -> dict[str, Any]:
-        architecture = record.name.partition(".")[0]
-        return fill(tensors, shapes, source=architecture, layout=layout, names=layer)
-
+    convert = partial(fill, layout=layout, names=layer)
     return Port(record, source, format, lambda rules: network(rules=rules), convert)
 
 
@@ -173,7 +171,7 @@ _ALEXNET = _port(
     ),
     "caffe",
     CAFFE,
-    _caffe_name,
+    caffe_name,
     partial(AlexNet, pool_first=False),
 )
 _CAFFENET = _port(
@@ -193,7 +191,7 @@ _CAFFENET = _port(
     ),
     "caffe",
     CAFFE,
-    _caffe_name,
+    caffe_name,
     partial(AlexNet, pool_first=True),
 )
 _YOSINSKI = _CAFFENET._replace(

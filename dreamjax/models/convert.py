@@ -69,8 +69,8 @@ class Layer(NamedTuple):
 def fill(
     tensors: Mapping[str, np.ndarray],
     shapes: Mapping[str, Any],
-    *,
     source: str,
+    *,
     layout: Layout,
     names: Callable[[str], Layer],
     epsilon: float = 1e-5,

@@ -20,11 +20,10 @@ Norms are over the channels of one position. Sizes round down, at the stem and a
 downsampling: any image of at least 32 px a side will do.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
 from dreamjax.labels import imagenet_labels
@@ -100,9 +99,7 @@ def _torchvision_name(path: str) -> Layer:
 def _port(
     record: Record, source: Source, format: str, names: Callable[[str], Layer]
 ) -> Port:
-    def convert(tensors: Mapping[str, np.ndarray], shapes: Mapping) -> dict[str, Any]:
-        return fill(tensors, shapes, source=record.name, layout=TORCH, names=names)
-
+    convert = partial(fill, layout=TORCH, names=names)
     return Port(record, source, format, ConvNeXt, convert)
 
 

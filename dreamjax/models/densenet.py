@@ -24,11 +24,10 @@ tap of that name. Any image of at least 29 px a side will do.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
 from dreamjax.labels import imagenet_labels
@@ -104,16 +103,8 @@ def _torchvision_name(path: str) -> Layer:
 
 
 def _port(record: Record, source: Source, names: Callable[[str], Layer]) -> Port:
-    def convert(tensors: Mapping[str, np.ndarray], shapes: Mapping) -> dict[str, Any]:
-        return fill(
-            tensors,
-            shapes,
-            source=record.name,
-            layout=TORCH,
-            names=names,
-            ignore=("num_batches_tracked",),
-        )
-
+    ignore = ("num_batches_tracked",)
+    convert = partial(fill, layout=TORCH, names=names, ignore=ignore)
     return Port(record, source, "torch", DenseNet, convert)
 
 

@@ -18,10 +18,9 @@ Keras calls the head "top" and the probabilities "predictions".
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
 from dreamjax.labels import imagenet_labels
@@ -249,18 +248,13 @@ def port(
       epsilon: of its batch norms.
       counter: what names of tensors end with that only count steps of training.
     """
-
-    def convert(tensors: Mapping[str, np.ndarray], shapes: Mapping) -> dict[str, Any]:
-        return fill(
-            tensors,
-            shapes,
-            source=record.name,
-            layout=layout,
-            names=names.__getitem__,
-            epsilon=epsilon,
-            ignore=(counter,),
-        )
-
+    convert = partial(
+        fill,
+        layout=layout,
+        names=names.__getitem__,
+        epsilon=epsilon,
+        ignore=(counter,),
+    )
     return Port(record, source, format, network, convert)
 
 

@@ -30,12 +30,10 @@ with the weight set that has them, for images of 224 px (they read maps of 14×1
     loss1/classifier                         [1000], before a softmax
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
 from dreamjax.labels import imagenet_labels
@@ -64,6 +62,7 @@ MODULES = {  # channels of 1x1; 3x3_reduce, 3x3; 5x5_reduce, 5x5; pool_proj
     "inception_5a": (256, 160, 320, 32, 128, 128),
     "inception_5b": (384, 192, 384, 48, 128, 128),
 }
+PARTS = ("1x1", "3x3_reduce", "3x3", "5x5_reduce", "5x5", "pool", "pool_proj")
 POOLS = {"inception_3b": "pool3/3x3_s2", "inception_4e": "pool4/3x3_s2"}
 HEADS = {"inception_4a": "loss1", "inception_4d": "loss2"}
 HEAD_MAP = (14, 14)  # what the heads behind a module read, at 224 px
@@ -90,7 +89,8 @@ class GoogLeNet(nn.Module):
         x = _norm(tape, "conv2/norm2", x)
         x = _pool(tape, "pool2/3x3_s2", x)
         for name, channels in MODULES.items():
-            x = _module(tape, name, x, channels)
+            names = [f"{name}/{part}" for part in PARTS]
+            x = inception_module(tape, x, channels, names, f"{name}/output")
             if self.heads and name in HEADS and x.shape[1:3] == HEAD_MAP:
                 _head(tape, HEADS[name], x)
             if name in POOLS:
@@ -99,21 +99,36 @@ class GoogLeNet(nn.Module):
         return tape.classify(nn.Dense(1000, name="logits")(x))
 
 
-def _module(tape: Tape, name: str, x: Array, channels: tuple[int, ...]) -> Array:
-    one, reduce_3, three, reduce_5, five, project = channels
-    tape.conv(f"{name}/1x1", x, one)
-    y = tape.conv(f"{name}/3x3_reduce", x, reduce_3)
-    tape.conv(f"{name}/3x3", y, three, 3, padding=1)
-    y = tape.conv(f"{name}/5x5_reduce", x, reduce_5)
-    tape.conv(f"{name}/5x5", y, five, 5, padding=2)
-    y = tape.keep(f"{name}/pool", max_pool(x, 3, 1, ((1, 1), (1, 1))))
-    tape.conv(f"{name}/pool_proj", y, project)
+def inception_module(
+    tape: Tape,
+    x: Array,
+    channels: Sequence[int],
+    names: Sequence[str],
+    output: str,
+    *,
+    five: int = 5,
+) -> Array:
+    """Four branches that read the same map [N, h, w, C], side by side: [N, h, w, K].
+
+    Args:
+      channels: of 1×1; 1×1, 3×3; 1×1, 5×5; 1×1 after the pool.
+      names: of these, and of the pool before its 1×1.
+      output: name of the result; `output/pre` is the same before the ReLUs.
+      five: kernel of the third branch, 5 in the paper.
+    """
+    one, reduce_3, three, reduce_5, wide, project = channels
+    in_one, in_reduce_3, in_three, in_reduce_5, in_wide, in_pool, in_project = names
+    tape.conv(in_one, x, one)
+    y = tape.conv(in_reduce_3, x, reduce_3)
+    tape.conv(in_three, y, three, 3, padding=1)
+    y = tape.conv(in_reduce_5, x, reduce_5)
+    tape.conv(in_wide, y, wide, five, padding=five // 2)
+    y = tape.keep(in_pool, max_pool(x, 3, 1, ((1, 1), (1, 1))))
+    tape.conv(in_project, y, project)
     for end in ("/pre", ""):
-        parts = [
-            tape.taps[f"{name}/{part}{end}"]
-            for part in ("1x1", "3x3", "5x5", "pool_proj")
-        ]
-        y = tape.keep(f"{name}/output{end}", jnp.concatenate(parts, axis=-1))
+        branches = (in_one, in_three, in_wide, in_project)
+        parts = [tape.taps[f"{branch}{end}"] for branch in branches]
+        y = tape.keep(f"{output}{end}", jnp.concatenate(parts, axis=-1))
     return y
 
 
@@ -150,11 +165,7 @@ def _head_taps() -> tuple[str, ...]:
 
 
 def _port(record: Record, source: Source, *, heads: bool) -> Port:
-    def convert(tensors: Mapping[str, np.ndarray], shapes: Mapping) -> dict[str, Any]:
-        return fill(
-            tensors, shapes, source=record.name, layout=CAFFE, names=_caffe_name
-        )
-
+    convert = partial(fill, layout=CAFFE, names=_caffe_name)
     network = partial(GoogLeNet, heads)
     return Port(record, source, "caffe", lambda rules: network(rules=rules), convert)
 

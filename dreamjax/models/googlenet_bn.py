@@ -33,6 +33,7 @@ from flax import linen as nn
 
 from dreamjax.labels import imagenet_labels
 from dreamjax.models.convert import TORCH, Layer, fill
+from dreamjax.models.googlenet import inception_module
 from dreamjax.models.layers import PLAIN, Rules
 from dreamjax.models.model import INCEPTION_INPUT, Record
 from dreamjax.models.modules import Tape
@@ -52,6 +53,15 @@ MODULES = {  # channels of branch1; branch2.0, .1; branch3.0, .1; branch4.1
     "inception5a": (256, 160, 320, 32, 128, 128),
     "inception5b": (384, 192, 384, 48, 128, 128),
 }
+PARTS = (
+    "branch1",
+    "branch2.0",
+    "branch2.1",
+    "branch3.0",
+    "branch3.1",
+    "branch4.0",
+    "branch4.1",
+)
 POOLS = {"inception3b": ("maxpool3", 3), "inception4e": ("maxpool4", 2)}  # and kernel
 
 
@@ -69,30 +79,13 @@ class GoogLeNetBN(nn.Module):
         x = tape.conv("conv3", x, 192, 3, padding=1)
         x = _pool(tape, "maxpool2", x, 3)
         for name, channels in MODULES.items():
-            x = _module(tape, name, x, channels)
+            names = [f"{name}.{part}" for part in PARTS]
+            x = inception_module(tape, x, channels, names, name, five=3)
             if name in POOLS:
                 pool, kernel = POOLS[name]
                 x = _pool(tape, pool, x, kernel)
         x = tape.keep("avgpool", jnp.mean(x, axis=(1, 2)))
         return tape.classify(nn.Dense(1000, name="logits")(x))
-
-
-def _module(tape: Tape, name: str, x: Array, channels: tuple[int, ...]) -> Array:
-    one, reduce_2, two, reduce_3, three, project = channels
-    tape.conv(f"{name}.branch1", x, one)
-    y = tape.conv(f"{name}.branch2.0", x, reduce_2)
-    tape.conv(f"{name}.branch2.1", y, two, 3, padding=1)
-    y = tape.conv(f"{name}.branch3.0", x, reduce_3)
-    tape.conv(f"{name}.branch3.1", y, three, 3, padding=1)
-    y = tape.keep(f"{name}.branch4.0", max_pool(x, 3, 1, ((1, 1), (1, 1))))
-    tape.conv(f"{name}.branch4.1", y, project)
-    for end in ("/pre", ""):
-        parts = [
-            tape.taps[f"{name}.{branch}{end}"]
-            for branch in ("branch1", "branch2.1", "branch3.1", "branch4.1")
-        ]
-        y = tape.keep(f"{name}{end}", jnp.concatenate(parts, axis=-1))
-    return y
 
 
 def _pool(tape: Tape, name: str, x: Array, kernel: int) -> Array:
@@ -106,12 +99,14 @@ def _torchvision_name(path: str) -> Layer:
     return Layer(f"{path}.conv", norm=f"{path}.bn")
 
 
-def _convert(tensors: Mapping[str, np.ndarray], shapes: Mapping) -> dict[str, Any]:
+def _convert(
+    tensors: Mapping[str, np.ndarray], shapes: Mapping, name: str
+) -> dict[str, Any]:
     untrained = ("aux1.", "aux2.")
     return fill(
         {n: array for n, array in tensors.items() if not n.startswith(untrained)},
         shapes,
-        source="googlenet_bn.torchvision",
+        name,
         layout=TORCH,
         names=_torchvision_name,
         epsilon=1e-3,

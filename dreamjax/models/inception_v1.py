@@ -33,16 +33,15 @@ images of 224 px:
     softmax0, …/pre                          [1008]; the graph: softmax0_pre_activation
 """
 
-from collections.abc import Mapping
-from typing import Any
+from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
 from dreamjax.labels import imagenet_labels_2015
 from dreamjax.models.convert import Layer, Layout, fill
+from dreamjax.models.googlenet import inception_module
 from dreamjax.models.layers import PLAIN, Rules, same_padding
 from dreamjax.models.model import Record
 from dreamjax.models.modules import Tape
@@ -62,6 +61,15 @@ MODULES = {  # channels of 1x1; 3x3_bottleneck, 3x3; 5x5_bottleneck, 5x5; pool_r
     "mixed5a": (256, 160, 320, 48, 128, 128),
     "mixed5b": (384, 192, 384, 48, 128, 128),
 }
+PARTS = (
+    "1x1",
+    "3x3_bottleneck",
+    "3x3",
+    "5x5_bottleneck",
+    "5x5",
+    "pool",
+    "pool_reduce",
+)
 POOLS = {"mixed3b": "maxpool4", "mixed4e": "maxpool10"}
 HEADS = {"mixed4a": 0, "mixed4d": 1}
 HEAD_MAP = (14, 14)  # what the heads behind a module read, at 224 px
@@ -84,31 +92,14 @@ class InceptionV1(nn.Module):
         x = _norm(tape, "localresponsenorm1", x)
         x = _pool(tape, "maxpool1", x)
         for name, channels in MODULES.items():
-            x = _module(tape, name, x, channels)
+            names = [f"{name}_{part}" for part in PARTS]
+            x = inception_module(tape, x, channels, names, name)
             if name in HEADS and x.shape[1:3] == HEAD_MAP:
                 _head(tape, HEADS[name], x)
             if name in POOLS:
                 x = _pool(tape, POOLS[name], x)
         x = tape.keep("avgpool0", jnp.mean(x, axis=(1, 2)))
         return tape.classify(nn.Dense(CLASSES, name="logits")(x))
-
-
-def _module(tape: Tape, name: str, x: Array, channels: tuple[int, ...]) -> Array:
-    one, reduce_3, three, reduce_5, five, project = channels
-    tape.conv(f"{name}_1x1", x, one)
-    y = tape.conv(f"{name}_3x3_bottleneck", x, reduce_3)
-    tape.conv(f"{name}_3x3", y, three, 3, padding="SAME")
-    y = tape.conv(f"{name}_5x5_bottleneck", x, reduce_5)
-    tape.conv(f"{name}_5x5", y, five, 5, padding="SAME")
-    y = tape.keep(f"{name}_pool", max_pool(x, 3, 1, ((1, 1), (1, 1))))
-    tape.conv(f"{name}_pool_reduce", y, project)
-    for end in ("/pre", ""):
-        parts = [
-            tape.taps[f"{name}_{part}{end}"]
-            for part in ("1x1", "3x3", "5x5", "pool_reduce")
-        ]
-        y = tape.keep(f"{name}{end}", jnp.concatenate(parts, axis=-1))
-    return y
 
 
 def _head(tape: Tape, number: int, x: Array) -> None:
@@ -136,17 +127,6 @@ GRAPH = Layout("HWIO", "_w", "_b", ("", "", "", ""))
 
 def _graph_name(path: str) -> Layer:
     return Layer("softmax2" if path == "logits" else path.removesuffix("/pre"))
-
-
-def _convert(tensors: Mapping[str, np.ndarray], shapes: Mapping) -> dict[str, Any]:
-    return fill(
-        tensors,
-        shapes,
-        source="inception_v1.5h",
-        layout=GRAPH,
-        names=_graph_name,
-        ignore=("/concat_dim", "/reshape/shape"),  # axes and sizes, not weights
-    )
 
 
 def _head_taps() -> tuple[str, ...]:
@@ -190,6 +170,11 @@ PORTS = (
         ),
         "graphdef",
         lambda rules: InceptionV1(rules=rules),
-        _convert,
+        partial(
+            fill,
+            layout=GRAPH,
+            names=_graph_name,
+            ignore=("/concat_dim", "/reshape/shape"),  # axes and sizes, not weights
+        ),
     ),
 )

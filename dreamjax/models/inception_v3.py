@@ -62,7 +62,7 @@ from dreamjax.models.layers import PLAIN, Rules
 from dreamjax.models.model import INCEPTION_INPUT, Record
 from dreamjax.models.modules import Tape
 from dreamjax.models.pooling import avg_pool, max_pool
-from dreamjax.models.port import Port
+from dreamjax.models.port import Convert, Port
 from dreamjax.models.source import Source
 from dreamjax.models.weights import Tensors
 from dreamjax.types import Array, Taps
@@ -313,12 +313,12 @@ def _renumbered(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _from_torch(
-    name: str, tensors: Mapping[str, np.ndarray], shapes: Mapping
+    tensors: Mapping[str, np.ndarray], shapes: Mapping, name: str
 ) -> dict[str, Any]:
     return fill(
         {n: t for n, t in tensors.items() if not n.startswith("AuxLogits.")},
         shapes,
-        source=name,
+        name,
         layout=TORCH,
         names=_torchvision_name,
         epsilon=1e-3,
@@ -326,31 +326,35 @@ def _from_torch(
     )
 
 
-def _from_keras(tensors: Mapping[str, np.ndarray], shapes: Mapping) -> dict[str, Any]:
+def _from_keras(
+    tensors: Mapping[str, np.ndarray], shapes: Mapping, name: str
+) -> dict[str, Any]:
     return fill(
         _renumbered(tensors),
         shapes,
-        source="inception_v3.keras",
+        name,
         layout=KERAS,
         names=_keras_name,
         epsilon=1e-3,
     )
 
 
-def _from_flat(tensors: Mapping[str, np.ndarray], shapes: Mapping) -> dict[str, Any]:
+def _from_flat(
+    tensors: Mapping[str, np.ndarray], shapes: Mapping, name: str
+) -> dict[str, Any]:
     """Kernels are flat, [out, height, width, in]; later layers are left alone."""
     later = re.compile("(weights|bias)_(mixed_9|mixed_10|softmax)(_|$)")
     found = {n: t.reshape(-1) for n, t in tensors.items() if not later.match(n)}
-    source = Tensors(found, "inception_v3.tf2015-mixed8")
+    source = Tensors(found, name)
     params = {}
     for path, leaves in shapes.items():
-        name = path.replace("/", "_")
+        at = path.replace("/", "_")
         *sides, features = leaves["kernel"].shape  # height, width, in
-        kernel = source.take(f"weights_{name}", (features * np.prod(sides),))
+        kernel = source.take(f"weights_{at}", (features * np.prod(sides),))
         kernel = np.moveaxis(kernel.reshape(features, *sides), 0, -1)
         params[path] = {
             "kernel": np.ascontiguousarray(kernel, np.float32),
-            "bias": source.take(f"bias_{name}", (features,)).astype(np.float32),
+            "bias": source.take(f"bias_{at}", (features,)).astype(np.float32),
         }
     source.finish()
     return {"params": params}
@@ -364,7 +368,7 @@ def _port(
     variant: Variant,
     file: Source,
     format: str,
-    convert: Callable[[Mapping[str, np.ndarray], Mapping], dict[str, Any]],
+    convert: Convert,
     **record: Any,
 ) -> Port:
     return Port(
@@ -395,7 +399,7 @@ PORTS = (
             digest="sha256:0cc3c7bd",
         ),
         "torch",
-        partial(_from_torch, "inception_v3.torchvision"),
+        _from_torch,
         source="torchvision, IMAGENET1K_V1",
         license="BSD-3-Clause",
         labels=imagenet_labels(),
@@ -431,7 +435,7 @@ PORTS = (
             digest="sha256:6726825d",
         ),
         "torch",
-        partial(_from_torch, "inception_v3.tf2015"),
+        _from_torch,
         source="TensorFlow, inception-2015-12-05, as pytorch-fid stores it",
         license="Apache-2.0",
         labels=imagenet_labels_2015(),

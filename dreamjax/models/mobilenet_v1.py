@@ -15,11 +15,9 @@ Batch norms are part of the convolutions before them. Any image size will do; wh
 Keras halves an odd size, it is rounded down, but for conv1.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from functools import partial
 
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
 from dreamjax.labels import imagenet_labels
@@ -58,17 +56,6 @@ def _name(path: str) -> Layer:
     return Layer(path, None if path == "conv_preds" else f"{path}_bn")
 
 
-def _convert(tensors: Mapping[str, np.ndarray], shapes: Mapping) -> dict[str, Any]:
-    return fill(
-        tensors,
-        shapes,
-        source="mobilenet_v1.keras",
-        layout=KERAS,
-        names=_name,
-        epsilon=1e-3,
-    )
-
-
 PORTS = (
     Port(
         Record(
@@ -92,6 +79,6 @@ PORTS = (
         ),
         "hdf5",
         MobileNetV1,
-        _convert,
+        partial(fill, layout=KERAS, names=_name, epsilon=1e-3),
     ),
 )

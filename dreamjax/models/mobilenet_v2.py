@@ -26,12 +26,11 @@ Batch norms are part of the convolutions before them. Any image size will do.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
 from dreamjax.labels import imagenet_labels
@@ -159,17 +158,13 @@ def _port(
     names: Callable[[str], Layer],
     epsilon: float,
 ) -> Port:
-    def convert(tensors: Mapping[str, np.ndarray], shapes: Mapping) -> dict[str, Any]:
-        return fill(
-            tensors,
-            shapes,
-            source=record.name,
-            layout=layout,
-            names=names,
-            epsilon=epsilon,
-            ignore=("num_batches_tracked",),
-        )
-
+    convert = partial(
+        fill,
+        layout=layout,
+        names=names,
+        epsilon=epsilon,
+        ignore=("num_batches_tracked",),
+    )
     return Port(record, source, format, partial(MobileNetV2, version), convert)
 
 

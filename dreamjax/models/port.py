@@ -19,6 +19,9 @@ from dreamjax.types import Array, Taps
 
 Shapes = Mapping[str, Any]
 """A network's parameters, with shapes for leaves."""
+Convert = Callable[[Mapping[str, np.ndarray], Shapes, str], dict[str, Any]]
+"""(tensors of the file, shapes of the parameters, name of the weight set, for errors)
+-> variables."""
 
 
 class Port(NamedTuple):
@@ -29,14 +32,14 @@ class Port(NamedTuple):
       source: the file that has them.
       format: of the file, a key of `FORMATS`.
       network: rules -> module, which maps preprocessed images [N, H, W, C] to taps.
-      convert: (tensors of the file, shapes of the parameters) -> variables.
+      convert: what fills the network from the file, most often `fill` with a layout.
     """
 
     record: Record
     source: Source
     format: str
     network: Callable[[Rules], nn.Module]
-    convert: Callable[[Mapping[str, np.ndarray], Shapes], dict[str, Any]]
+    convert: Convert
 
 
 def parameter_shapes(port: Port) -> Shapes:
@@ -53,7 +56,7 @@ def parameter_shapes(port: Port) -> Shapes:
 
 def convert(port: Port, tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Returns the network's variables, float32, from the tensors of the port's file."""
-    return port.convert(tensors, parameter_shapes(port))
+    return port.convert(tensors, parameter_shapes(port), port.record.name)
 
 
 def build(port: Port, variables: Any) -> Model:

@@ -22,12 +22,10 @@ Batch norms are part of the convolutions before them. Any image size will do.
 """
 
 import dataclasses
-from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
 from dreamjax.labels import imagenet_labels
@@ -109,20 +107,10 @@ def _name(path: str) -> Layer:
 def _port(
     version: Version, architecture: str, hash: str, *, parameters: int, top1: float
 ) -> Port:
-    name = f"{architecture}.torchvision"
-
-    def convert(tensors: Mapping[str, np.ndarray], shapes: Mapping) -> dict[str, Any]:
-        return fill(
-            tensors,
-            shapes,
-            source=name,
-            layout=TORCH,
-            names=_name,
-            ignore=("num_batches_tracked",),
-        )
-
+    ignore = ("num_batches_tracked",)
+    convert = partial(fill, layout=TORCH, names=_name, ignore=ignore)
     record = Record(
-        name=name,
+        name=f"{architecture}.torchvision",
         source="torchvision, IMAGENET1K_V1",
         year=2015,
         paper="He et al. 2015",

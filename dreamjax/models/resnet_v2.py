@@ -135,6 +135,15 @@ def _past_stage3(name: str) -> bool:
     return layer in ("batchnorm2", "dense0")
 
 
+def _convert(
+    tensors: Mapping[str, np.ndarray], shapes: Mapping, name: str, *, whole: bool
+) -> dict[str, Any]:
+    found = _tensors(tensors)
+    if not whole:
+        found = {n: t for n, t in found.items() if not _past_stage3(n)}
+    return fill(found, shapes, name, layout=MXNET, names=_name)
+
+
 def _port(
     name: str,
     blocks: tuple[int, int, int, int],
@@ -145,12 +154,6 @@ def _port(
     parameters: int,
     top1: float = 0.0,
 ) -> Port:
-    def convert(tensors: Mapping[str, np.ndarray], shapes: Mapping) -> dict[str, Any]:
-        found = _tensors(tensors)
-        if not whole:
-            found = {n: t for n, t in found.items() if not _past_stage3(n)}
-        return fill(found, shapes, source=name, layout=MXNET, names=_name)
-
     record = Record(
         name=name,
         source=origin,
@@ -166,6 +169,7 @@ def _port(
         **TORCHVISION_INPUT,
     )
     network = partial(ResNetV2, blocks, whole)
+    convert = partial(_convert, whole=whole)
     return Port(record, Source(file=file), "npz", network, convert)
 
 

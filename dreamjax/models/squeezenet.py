@@ -16,12 +16,11 @@ Pooled sizes are rounded up everywhere. In the authors' version 1.0, conv10 is t
 pixels larger than what it reads. Any image size will do.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
 from dreamjax.labels import imagenet_labels
@@ -129,15 +128,7 @@ def _port(
     layout: Layout,
     names: Callable[[str], str],
 ) -> Port:
-    def convert(tensors: Mapping[str, np.ndarray], shapes: Mapping) -> dict[str, Any]:
-        return fill(
-            tensors,
-            shapes,
-            source=record.name,
-            layout=layout,
-            names=lambda path: Layer(names(path)),
-        )
-
+    convert = partial(fill, layout=layout, names=lambda path: Layer(names(path)))
     return Port(record, source, format, partial(SqueezeNet, version), convert)
 
 

@@ -17,14 +17,14 @@ read it as it is, so theirs exist at 224 px only. Caffe rounds the sizes of the 
 maps up, the others down.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
 from flax import linen as nn
 
 from dreamjax.labels import imagenet_labels
+from dreamjax.models.alexnet import HEAD, caffe_name, dense_head
 from dreamjax.models.convert import CAFFE, KERAS, TORCH, Layer, Layout, fill
 from dreamjax.models.layers import PLAIN, Rules
 from dreamjax.models.model import TORCHVISION_INPUT, VGG_INPUT, Record
@@ -45,7 +45,6 @@ SIDE = 7  # of the map that the dense layers read
 OXFORD = "https://www.robots.ox.ac.uk/~vgg/software/very_deep/caffe"
 GOOGLE = "https://storage.googleapis.com/tensorflow/keras-applications"
 POOLS = {"max": max_pool, "average": partial(avg_pool, count_padding=False)}
-HEAD = ("fc6/pre", "fc6", "fc7/pre", "fc7", "logits", "probabilities")
 
 
 class VGG(nn.Module):
@@ -77,10 +76,7 @@ class VGG(nn.Module):
             x = tape.keep("avgpool", adaptive_avg_pool(x, (SIDE, SIDE)))
         if self.head is None or x.shape[1:3] != (SIDE, SIDE):
             return tape.taps
-        x = x.reshape(x.shape[0], -1)
-        x = tape.dense("fc6", x, 4096, act="relu")
-        x = tape.dense("fc7", x, 4096, act="relu")
-        return tape.classify(nn.Dense(1000, name="logits")(x))
+        return dense_head(tape, x)
 
     def _pooled(self, x: Array) -> Array:
         padding = ceil_padding(*x.shape[1:3], 2, 2) if self.ceil else ((0, 0), (0, 0))
@@ -96,10 +92,6 @@ def _torchvision_names(blocks: tuple[int, ...]) -> dict[str, str]:
             at += 2
         at += 1
     return names | {"logits": "classifier.6"}
-
-
-def _caffe_name(path: str) -> str:
-    return "fc8" if path == "logits" else path
 
 
 def _keras_name(path: str) -> str:
@@ -121,12 +113,10 @@ def _port(
     def layer(path: str) -> Layer:
         return Layer(names(path), volume=(SIDE, SIDE, 512) if path == "fc6" else None)
 
-    def convert(tensors: Mapping[str, np.ndarray], shapes: Mapping) -> dict[str, Any]:
-        return fill(tensors, shapes, source=record.name, layout=layout, names=layer)
-
     def network(rules: Rules) -> VGG:
         return VGG(blocks, rules=rules, **options)
 
+    convert = partial(fill, layout=layout, names=layer)
     return Port(record, source, format, network, convert)
 
 
@@ -186,7 +176,7 @@ PORTS = (
         ),
         "caffe",
         CAFFE,
-        _caffe_name,
+        caffe_name,
         head="fixed",
         ceil=True,
     ),
@@ -232,7 +222,7 @@ PORTS = (
         ),
         "caffe",
         CAFFE,
-        _caffe_name,
+        caffe_name,
         head="fixed",
         ceil=True,
     ),

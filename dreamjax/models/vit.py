@@ -194,6 +194,18 @@ def _timm_name(path: str) -> Layer:
     return Layer(f"blocks.{layer}.{parts[part]}")
 
 
+def _convert(
+    tensors: Mapping[str, np.ndarray],
+    shapes: Mapping,
+    name: str,
+    *,
+    names: Callable[[str], Layer],
+) -> dict[str, Any]:
+    # torchvision has an in_proj_weight beside an out_proj.weight.
+    found = {re.sub(r"in_proj_(\w+)$", r"in_proj.\1", n): t for n, t in tensors.items()}
+    return fill(found, shapes, name, layout=TORCH, names=names)
+
+
 def _port(
     record: Record,
     source: Source,
@@ -201,14 +213,7 @@ def _port(
     resize: Resize,
     names: Callable[[str], Layer],
 ) -> Port:
-    def convert(tensors: Mapping[str, np.ndarray], shapes: Mapping) -> dict[str, Any]:
-        # torchvision has an in_proj_weight beside an out_proj.weight.
-        tensors = {
-            re.sub(r"in_proj_(\w+)$", r"in_proj.\1", name): tensor
-            for name, tensor in tensors.items()
-        }
-        return fill(tensors, shapes, source="vit_b_16", layout=TORCH, names=names)
-
+    convert = partial(_convert, names=names)
     return Port(record, source, format, partial(VisionTransformer, resize), convert)
 
 
