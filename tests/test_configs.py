@@ -7,6 +7,8 @@ import pytest
 
 from dreamjax.build import build
 from dreamjax.config import base_config, check_keys
+from dreamjax.deepdream.config import check_dream
+from dreamjax.deepdream.run import make_painter, open_studio
 from dreamjax.models import load
 
 CONFIGS = sorted(
@@ -14,6 +16,10 @@ CONFIGS = sorted(
     for path in (Path(__file__).resolve().parent.parent / "configs").glob("*.py")
     if path.stem != "__init__"
 )
+
+
+DREAMS = [name for name in CONFIGS if name.startswith("dream")]
+SWEEPS = [name for name in CONFIGS if name not in DREAMS]
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +31,19 @@ def config_of(name, variant=""):
     return importlib.import_module(f"configs.{name}").get_config(variant)
 
 
+@pytest.mark.parametrize("name", DREAMS)
+def test_dream_config_is_complete_and_locked(name, lite0):
+    for variant in ("", "quicktest"):
+        config = config_of(name, variant)
+        assert config.is_locked
+        check_dream(config)
+    if config.model == "efficientnet_lite0":
+        studio = open_studio(config, [(64, 128)], lite0)
+        assert make_painter(studio, (64, 128))
+
+
 @pytest.mark.parametrize("variant", ["", "quicktest"])
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", SWEEPS)
 def test_config_builds_and_is_locked(name, variant, lite0):
     config = config_of(name, variant)
     assert config.is_locked
@@ -44,10 +61,16 @@ def test_config_says_its_command(name):
     assert "--workdir=results/runs/" in text
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", SWEEPS)
 def test_quicktest_is_small(name):
     config = config_of(name, "quicktest")
     assert max(config.size) <= 48 and config.steps <= 8
+
+
+@pytest.mark.parametrize("name", DREAMS)
+def test_a_quick_dream_is_small(name):
+    config = config_of(name, "quicktest")
+    assert config.longest <= 128 and config.octaves * config.steps <= 8
 
 
 def test_quickstart_is_24_runs_at_128_px(lite0):

@@ -102,9 +102,10 @@ def test_a_real_network_in_tiles(lite0):
 def test_an_odd_size_agrees_away_from_the_border():
     model, photo = tiny_model(), noise(61, 83)
     found, expected = slopes(config_of(tile=(24, 24)), photo, model, "b")
+    inner = (slice(10, -10), slice(10, -10))  # a pixel's units, and what they see
+    found, expected = found[inner], expected[inner]
     factor = (found * expected).sum() / (expected**2).sum()  # other number of units
-    inner = (slice(4, -5), slice(4, -5))
-    assert relative(found[inner], factor * expected[inner]) <= 1e-4
+    assert relative(found, factor * expected) <= 1e-4
 
 
 def test_too_small_an_overlap_shows_at_the_seams():
@@ -201,9 +202,8 @@ def test_a_class_is_dreamed(lite0):
     config = config_of(
         model="efficientnet_lite0",
         objective='log_probability("tabby")',
-        longest=96,
         steps=6,
-        learning_rate=(0.02,),
+        learning_rate=(0.005,),
     )
     photo = noise(96, 96)
     studio = open_studio(config, [(96, 96)], lite0)
@@ -230,9 +230,7 @@ def photos(tmp_path_factory):
 
 def test_a_folder_is_dreamed_and_its_broken_file_skipped(photos, tmp_path):
     said = []
-    config = config_of(
-        image=str(photos), octaves=2, tensorboard=True, learning_rate=(0.01, 0.02)
-    )
+    config = config_of(image=str(photos), tensorboard=True, learning_rate=(0.01, 0.02))
     results = dream(config, tmp_path, report=said.append)
     assert [r.images.shape for r in results] == [(2, 40, 56, 3), (2, 64, 48, 3)]
     assert any("broken.jpg" in line for line in said)
@@ -241,9 +239,9 @@ def test_a_folder_is_dreamed_and_its_broken_file_skipped(photos, tmp_path):
         for file in ("before_after.png", "sheet.png", "index.html", "summary.csv"):
             assert (folder / file).exists()
         recipe = read_recipe(folder / "runs" / "run_0001.png")
-        assert recipe["config"]["octaves"] == 2 and recipe["run"] == 1
+        assert recipe["config"]["octaves"] == 1 and recipe["run"] == 1
         lines = (folder / "metrics.jsonl").read_text().splitlines()
-        assert len(lines) == 2 * 2 * 2  # runs × octaves × steps
+        assert len(lines) == 2 * 2  # runs × steps
         assert list((folder / "tb").iterdir())
     assert all(row["metrics"]["gain"] > 1 for r in results for row in r.rows)
     said.clear()
@@ -358,9 +356,6 @@ def test_a_panorama_has_no_seam_and_its_poles_are_dreamed():
     paint = make_painter(open_studio(config, [(64, 128)], model), (64, 128))
     dreamed = paint(photo)
     assert not bool(seam(dreamed).visible)
-    flat = config_of(steps=4, learning_rate=(0.02,), transforms="")
-    open_end = make_painter(open_studio(flat, [(64, 128)], model), (64, 128))(photo)
-    assert float(seam(open_end).ratio) > float(seam(dreamed).ratio)
     change = np.abs(dreamed - photo).mean(axis=(1, 2))
     assert change[:6].min() > 0.2 * change.mean()
 
