@@ -1,0 +1,467 @@
+"""A dream of every frame of a clip, each going on from the one before.
+
+`dream_video(clip, dream_frame, workdir, settings)` writes into `workdir`:
+
+    config.json         the clip and the settings
+    frames/000000.png … the dreams
+    metrics.csv         a row per frame (see `COLUMNS`)
+    state.npz           the last dream in full precision: what the next one needs
+    out.mp4 or out.gif  the clip, with the source's sound and rate
+
+Killed at any moment and started again it goes on after the last whole frame, and ends
+with the same bytes in every frame.
+"""
+
+import csv
+import hashlib
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from dreamjax import checkpoint
+from dreamjax.errors import choose, require
+from dreamjax.files import write_bytes, write_text
+from dreamjax.images import load_image, png_bytes, to_uint8
+from dreamjax.runner import Interrupted, claim, locked, stop_requests
+from dreamjax.video.carry import carry, check_blends, motion
+from dreamjax.video.clip import Clip
+from dreamjax.video.cuts import is_cut
+from dreamjax.video.flow import (
+    METHODS,
+    SMALLEST,
+    consistency,
+    optical_flow,
+    pair_error,
+)
+from dreamjax.video.writing import OUTPUTS, write_clip
+
+DreamFrame = Callable[[np.ndarray, int], Any]
+"""(image [H, W, 3] float32 in [0, 1], number of the dream: 0, 1, …) -> its dream, the
+same shape and range. The same arguments must give the same bits, or a resumed clip
+differs from one that was not interrupted."""
+
+COLUMNS = (
+    "frame",  # number of the dream
+    "source",  # number of its frame in the clip
+    "cut",  # 1: another scene begins here, nothing was carried
+    "finite",  # 0: the dream was not finite; its start was kept instead
+    "consistent",  # share of the picture where the two flows agree
+    "moving",  # share of the picture that counts as moving
+    "speed",  # mean length of the flow, pixels
+    "change",  # 255 mean |dream - frame|: how strong the dream is
+    "temporal_error",  # of the dreams, see `flow.pair_error`
+    "temporal_error_plain",  # of the same frames dreamed without carry, if given
+    "temporal_error_input",  # of the frames themselves: what the flow leaves
+)
+
+
+@dataclass(frozen=True)
+class VideoSettings:
+    """How a clip is dreamed. No defaults: see configs and `HALLUCINATION_MACHINE`.
+
+    Attributes:
+      blend_moving: share of the last dream's detail that moves along, 0 … 1.
+      blend_static: share of the last dream where nothing moves, 0 … 1. Both 0: every
+        frame is dreamed for itself.
+      moving: what counts as motion, pixels per frame.
+      flow: "dis" or "farneback".
+      wrap: the left and right edges are neighbors (an equirectangular panorama).
+      start: first frame of the clip.
+      stop: end, exclusive; None is the clip's.
+      every: take each n-th frame; the rate of the output falls with it.
+      dream: what `dream_frame` does, in words of JSON; so that other dreams are not
+        mixed into a workdir.
+      output: "mp4" or "gif"; may be changed later, on the same frames.
+      quality: of an mp4, see `write_clip`; may be changed likewise.
+    """
+
+    blend_moving: float
+    blend_static: float
+    moving: float
+    flow: str
+    wrap: bool
+    start: int
+    stop: int | None
+    every: int
+    dream: Mapping[str, Any] = field(hash=False)
+    output: str
+    quality: int
+
+
+HALLUCINATION_MACHINE = VideoSettings(
+    blend_moving=0.9,
+    blend_static=0.1,
+    moving=1.0,
+    flow="dis",
+    wrap=False,
+    start=0,
+    stop=None,
+    every=1,
+    dream={},
+    output="mp4",
+    quality=18,
+)
+"""The blends of Suzuki et al. 2017, with a better flow (theirs is "farneback")."""
+
+
+class VideoResult(NamedTuple):
+    """A dreamed clip.
+
+    Attributes:
+      rows: one per frame, column -> number, NaN where there is none.
+      files: what was written, name -> path.
+      dreamed: how many frames this call dreamed.
+    """
+
+    rows: list[dict[str, float]]
+    files: dict[str, Path]
+    dreamed: int
+
+
+class _Pair(NamedTuple):
+    """How one frame follows from another."""
+
+    backward: np.ndarray  # [H, W, 2]
+    mask: np.ndarray  # [H, W], 0 everywhere after a cut
+    cut: bool
+    consistent: float
+
+
+class _Last(NamedTuple):
+    """What the next frame needs of the one before."""
+
+    frame: np.ndarray
+    dream: np.ndarray
+    plain: np.ndarray | None
+
+
+def dream_video(
+    clip: Clip,
+    dream_frame: DreamFrame,
+    workdir: str | Path,
+    settings: VideoSettings,
+    report: Callable[[str], None] = print,
+    *,
+    plain: Clip | None = None,
+) -> VideoResult:
+    """Dreams a clip, or goes on with it.
+
+    Args:
+      clip: see `open_clip`.
+      dream_frame: see `DreamFrame`. To let layers take turns, let it look at the
+        number.
+      workdir: folder; made if missing. It may hold an unfinished run of the same clip
+        and settings.
+      settings: see `VideoSettings`.
+      report: takes each line of what is said.
+      plain: the same frames dreamed without carry, to compare with: for example
+        `open_clip(other / "frames")` of a run with both blends 0.
+
+    Raises:
+      ValueError: settings without a meaning; a workdir in use, or of another clip or
+        settings; a dream of another shape; a damaged clip.
+      Interrupted: Ctrl-C or SIGTERM, after the frame in flight.
+    """
+    workdir = Path(workdir)
+    numbers = _check(clip, settings, plain)
+    with locked(workdir):
+        claim(workdir, _claimed(clip, settings, plain))
+        _tidy(workdir)
+        done = _done(workdir, clip)
+        if done == len(numbers) and _out(workdir, settings).exists():
+            report(f"{workdir} is finished: nothing to dream.")
+        else:
+            if done < len(numbers):
+                report(_plan(clip, settings, numbers, done))
+                _dream(clip, dream_frame, workdir, settings, plain, done, report)
+            _assemble(clip, workdir, settings, len(numbers))
+        rows = _read_rows(workdir)
+        report(summary(rows))
+        files = {
+            "video": _out(workdir, settings),
+            "frames": workdir / "frames",
+            "metrics": workdir / "metrics.csv",
+        }
+        for name, path in files.items():
+            report(f"{name:9} {path}")
+    return VideoResult(rows, files, len(numbers) - done)
+
+
+def summary(rows: list[dict[str, float]]) -> str:
+    """Returns a line with the means of what the rows say about coherence in time."""
+    shown = []
+    for name in ("temporal_error", "temporal_error_plain", "temporal_error_input"):
+        values = [row[name] for row in rows if np.isfinite(row[name])]
+        if values:
+            shown.append(f"{name} {np.mean(values):.2f}")
+    cuts = int(sum(row["cut"] for row in rows))
+    bad = int(sum(1 - row["finite"] for row in rows))
+    return f"{len(rows)} frames, {cuts} cuts" + "".join(
+        f", {text}" for text in shown + ([f"{bad} not finite"] if bad else [])
+    )
+
+
+def _check(clip: Clip, settings: VideoSettings, plain: Clip | None) -> range:
+    """Returns the numbers of the clip's frames to dream."""
+    check_blends(settings.blend_moving, settings.blend_static, settings.moving)
+    allowed = f"a clip's sides must have at least {SMALLEST} pixels"
+    require(min(clip.size) >= SMALLEST, "clip.size", clip.size, allowed)
+    choose("flow", settings.flow, METHODS)
+    choose("output", settings.output, OUTPUTS)
+    require(settings.every >= 1, "every", settings.every, "give at least 1")
+    last = clip.count - 1
+    require(0 <= settings.start <= last, "start", settings.start, f"give 0 … {last}")
+    stop = clip.count if settings.stop is None else settings.stop
+    allowed = f"give {settings.start + 1} … {clip.count}, or None"
+    require(settings.start < stop <= clip.count, "stop", settings.stop, allowed)
+    numbers = range(settings.start, stop, settings.every)
+    if plain is not None:
+        allowed = f"the same frames are {len(numbers)} of {clip.size}"
+        same = plain.count == len(numbers) and plain.size == clip.size
+        require(same, "plain", f"{plain.count} of {plain.size}", allowed)
+    return numbers
+
+
+def _claimed(clip: Clip, settings: VideoSettings, plain: Clip | None) -> dict[str, Any]:
+    """Returns what decides the bytes of the frames and of the metrics."""
+    kept = {name: value for name, value in vars(settings).items()}
+    del kept["output"], kept["quality"]
+    described = {
+        "name": clip.path.name,
+        "sha256": _digest(clip.path),
+        "size": list(clip.size),
+        "fps": str(clip.fps),
+        "frames": clip.count,
+    }
+    other = None if plain is None else _digest(plain.path)
+    return {**kept, "clip": described, "plain": other}
+
+
+def _digest(path: Path) -> str:
+    """Returns the SHA-256 of a file, or of a folder's files and their names."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    total = hashlib.sha256()
+    for file in sorted(p for p in path.iterdir() if p.is_file()):
+        total.update(f"{file.name}\0{_digest(file)}\n".encode())
+    return total.hexdigest()
+
+
+def _plan(clip: Clip, settings: VideoSettings, numbers: range, done: int) -> str:
+    height, width = clip.size
+    return (
+        f"{clip.path.name}: {len(numbers)} frames of {width} × {height} at"
+        f" {float(clip.fps / settings.every):.5g} per second"
+        + (", with sound" if clip.has_audio and settings.output == "mp4" else "")
+        + (f"; {done} done before" if done else "")
+    )
+
+
+# The loop.
+
+
+def _dream(
+    clip: Clip,
+    dream_frame: DreamFrame,
+    workdir: Path,
+    settings: VideoSettings,
+    plain: Clip | None,
+    done: int,
+    report: Callable[[str], None],
+) -> None:
+    _rewind(workdir, done)
+    total = len(range(settings.start, _stop(clip, settings), settings.every))
+    frames = _numbered(clip, settings, plain, max(done - 1, 0))
+    last = None
+    if done:
+        _, frame, shown = next(frames)
+        last = _Last(frame, _load_state(workdir, clip)[0], shown)
+    with (
+        stop_requests() as stop,
+        tqdm(total=total, initial=done, unit="frame", file=sys.stderr) as bar,
+    ):
+        for number, frame, shown in frames:
+            pair = None if last is None else _compare(last.frame, frame, settings)
+            start = frame if last is None else _start(frame, last, pair, settings)
+            dream, finite = _checked(dream_frame(start, number), start, number)
+            if not finite:
+                report(f"frame {number}: the dream is not finite; its start is kept.")
+            now = _Last(frame, dream, shown)
+            row = {"frame": number, "finite": int(finite)}
+            row["source"] = settings.start + number * settings.every
+            row |= _measure(now, last, pair, settings)
+            _keep(workdir, number, dream, row)
+            last = now
+            bar.update()
+            bar.set_postfix(error=f"{row['temporal_error']:.2f}")
+            if stop and number + 1 < total:
+                raise Interrupted(
+                    f"stopped after frame {number + 1} of {total}. The same command"
+                    " goes on from there."
+                )
+
+
+def _stop(clip: Clip, settings: VideoSettings) -> int:
+    return clip.count if settings.stop is None else settings.stop
+
+
+def _numbered(
+    clip: Clip, settings: VideoSettings, plain: Clip | None, first: int
+) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
+    """Yields (number of the dream, its frame, its plain dream) from `first` on."""
+    start = settings.start + first * settings.every
+    frames = clip.frames(start, _stop(clip, settings), settings.every)
+    others = None if plain is None else plain.frames(first)
+    for number, frame in enumerate(frames, start=first):
+        yield number, frame, None if others is None else next(others)
+
+
+def _compare(before: np.ndarray, after: np.ndarray, settings: VideoSettings) -> _Pair:
+    how = {"method": settings.flow, "wrap": settings.wrap}
+    forward = optical_flow(before, after, **how)
+    backward = optical_flow(after, before, **how)
+    mask = consistency(forward, backward, wrap=settings.wrap)
+    cut = is_cut(before, after, mask)
+    consistent = float(np.mean(mask))
+    return _Pair(backward, np.zeros_like(mask) if cut else mask, cut, consistent)
+
+
+def _start(
+    frame: np.ndarray, last: _Last, pair: _Pair, settings: VideoSettings
+) -> np.ndarray:
+    return carry(
+        frame,
+        last.frame,
+        last.dream,
+        pair.backward,
+        pair.mask,
+        blend_moving=settings.blend_moving,
+        blend_static=settings.blend_static,
+        moving=settings.moving,
+        wrap=settings.wrap,
+    )
+
+
+def _checked(dream: Any, start: np.ndarray, number: int) -> tuple[np.ndarray, bool]:
+    """Returns the dream as float32 in [0, 1], or its start where it is not finite.
+
+    A NaN that is carried would never leave the clip.
+    """
+    dream = np.asarray(jax.device_get(dream), np.float32)
+    same = dream.shape == start.shape
+    require(same, f"dream_frame({number}).shape", dream.shape, f"give {start.shape}")
+    if not np.all(np.isfinite(dream)):
+        return start, False
+    return np.clip(dream, 0, 1), True
+
+
+def _measure(
+    now: _Last, last: _Last | None, pair: _Pair | None, settings: VideoSettings
+) -> dict[str, float]:
+    nan = float("nan")
+    change = 255 * float(np.mean(np.abs(now.dream - now.frame)))
+    if last is None or pair is None:
+        empty = dict.fromkeys(COLUMNS[4:], nan)
+        return {"cut": 0, **empty, "change": change}
+
+    def error(before: np.ndarray | None, after: np.ndarray | None) -> float:
+        if before is None or after is None:
+            return nan
+        # As written, with 8 bits: plain dreams come from such files.
+        shown = [to_uint8(image) / np.float32(255) for image in (before, after)]
+        return pair_error(*shown, pair.backward, pair.mask, wrap=settings.wrap)
+
+    moves = motion(pair.backward, settings.moving, wrap=settings.wrap)
+    return {
+        "cut": int(pair.cut),
+        "consistent": pair.consistent,
+        "moving": float(np.mean(moves)),
+        "speed": float(np.mean(np.linalg.norm(pair.backward, axis=-1))),
+        "change": change,
+        "temporal_error": error(last.dream, now.dream),
+        "temporal_error_plain": error(last.plain, now.plain),
+        "temporal_error_input": error(last.frame, now.frame),
+    }
+
+
+# What is kept.
+
+
+def _picture(workdir: Path, number: int) -> Path:
+    return workdir / "frames" / f"{number:06d}.png"
+
+
+def _out(workdir: Path, settings: VideoSettings) -> Path:
+    return workdir / f"out.{settings.output}"
+
+
+def _keep(
+    workdir: Path, number: int, dream: np.ndarray, row: Mapping[str, float]
+) -> None:
+    """Makes a frame durable: the state comes last, and says that the rest is there."""
+    write_bytes(_picture(workdir, number), png_bytes(dream))
+    path = workdir / "metrics.csv"
+    with path.open("a", encoding="utf-8", newline="") as file:
+        values = [_text(row[name]) for name in COLUMNS]
+        csv.writer(file, lineterminator="\n").writerow(values)
+        file.flush()
+        os.fsync(file.fileno())
+    checkpoint.save(workdir / "state.npz", {"dream": dream}, {"done": number + 1})
+
+
+def _text(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.6g}"
+
+
+def _load_state(workdir: Path, clip: Clip) -> tuple[np.ndarray, int]:
+    like = {"dream": np.zeros((*clip.size, 3), np.float32)}
+    tree, meta = checkpoint.load(workdir / "state.npz", like)
+    return tree["dream"], int(meta["done"])
+
+
+def _done(workdir: Path, clip: Clip) -> int:
+    """Returns how many dreams are whole."""
+    return _load_state(workdir, clip)[1] if (workdir / "state.npz").exists() else 0
+
+
+def _rewind(workdir: Path, done: int) -> None:
+    """Cuts metrics.csv back to the dreams that are whole."""
+    path = workdir / "metrics.csv"
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    lines = text.splitlines()[1 : 1 + done]
+    write_text(path, "\n".join([",".join(COLUMNS), *lines]) + "\n")
+
+
+def _tidy(workdir: Path) -> None:
+    """Removes the temporary files of a killed process."""
+    for folder in (workdir, workdir / "frames"):
+        for file in folder.glob(".*.*.*"):
+            file.unlink()
+
+
+def _read_rows(workdir: Path) -> list[dict[str, float]]:
+    text = (workdir / "metrics.csv").read_text(encoding="utf-8")
+    return [
+        {name: float(value) for name, value in row.items()}
+        for row in csv.DictReader(io.StringIO(text))
+    ]
+
+
+def _assemble(clip: Clip, workdir: Path, settings: VideoSettings, total: int) -> None:
+    write_clip(
+        _out(workdir, settings),
+        (load_image(_picture(workdir, number)) for number in range(total)),
+        clip.fps / settings.every,
+        audio_from=clip,
+        audio_start=settings.start / clip.fps,
+        quality=settings.quality,
+    )
