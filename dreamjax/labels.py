@@ -1,5 +1,6 @@
 """Class names: a class index may be written as its label, `'espresso'`."""
 
+from functools import cache
 from importlib import resources
 
 from dreamjax.errors import did_you_mean
@@ -7,12 +8,14 @@ from dreamjax.errors import did_you_mean
 ASSETS = resources.files("dreamjax") / "assets"
 
 
+@cache
 def imagenet_labels() -> tuple[str, ...]:
     """Returns the 1000 ILSVRC-2012 class names, in the order of the class index."""
     text = (ASSETS / "imagenet_labels.txt").read_text(encoding="utf-8")
     return tuple(text.splitlines())
 
 
+@cache
 def imagenet_labels_2015() -> tuple[str, ...]:
     """Returns the 1008 names of Google's networks of 2015.
 

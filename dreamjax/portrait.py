@@ -5,7 +5,9 @@ then a photo dreamed into by one of these layers. Which channels: the ones that 
 most to two photos, so that no portrait shows units that never fire.
 """
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from dreamjax import config as configs
 from dreamjax.images import load_image, to_uint8
 from dreamjax.labels import ASSETS
 from dreamjax.models.layers import PLAIN
@@ -22,7 +23,7 @@ from dreamjax.models.model import Model, tap_shapes
 from dreamjax.runner import run
 
 PHOTOS = ("chelsea", "coffee")
-SIDE = 160  # pixels of a channel's picture; a dream is as high
+SIDE = 160  # pixels, the height of a row
 GAP = 6  # white pixels between pictures
 CHANNELS = 16  # fewer make no layer worth showing
 
@@ -31,24 +32,28 @@ def chosen_taps(model: Model) -> tuple[str, ...]:
     """Returns one tap of each map size from a quarter of the image's side down.
 
     The last one of the outermost names ("layer2" before "layer2.3.conv1"), which are
-    the outputs of blocks. Left out: pools, taps before a nonlinearity, and maps of less
-    than 4 positions a side.
+    the outputs of blocks. Left out: pools, taps before a nonlinearity, heads that exist
+    at one image size only, and maps of less than 4 positions a side. Sizes that differ
+    by a border alone count as one.
     """
-    side = model.record.size
+    record = model.record
     last: dict[int, str] = {}
-    for tap, shape in tap_shapes(model, (side, side)).items():
+    for tap, shape in tap_shapes(model, (record.size, record.size)).items():
         if len(shape) != 4 or tap.endswith("/pre") or "pool" in tap:
             continue
-        if 4 <= shape[1] <= side / 3.5 and shape[3] >= CHANNELS:
-            best = last.get(shape[1])
+        if tap in record.head_taps:
+            continue
+        if 4 <= shape[1] <= record.size / 3.5 and shape[3] >= CHANNELS:
+            halvings = round(math.log2(record.size / shape[1]))
+            best = last.get(halvings)
             if best is None or _depth(tap) <= _depth(best):
-                last[shape[1]] = tap
-    return tuple(last[n] for n in sorted(last, reverse=True))
+                last[halvings] = tap
+    return tuple(last[n] for n in sorted(last))
 
 
 def _depth(tap: str) -> int:
-    """Number of parts that a tap's name has beyond the first."""
-    return tap.count("/") + tap.count(".")
+    """Number of parts beyond the first: 1 for "stage2_conv0", 0 for "mixed_2"."""
+    return len(re.findall("[/.]|_+(?=[a-z])", tap))
 
 
 def chosen_units(model: Model, taps: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
@@ -75,61 +80,30 @@ def _units(answers: np.ndarray) -> tuple[int, ...]:
     return tuple(units)
 
 
-def channel_config(
-    model_name: str, tap: str, units: tuple[int, ...], *, redirect: bool
-) -> Any:
-    """Returns the config of a tap's pictures: Lucid's defaults, 256 steps.
-
-    Args:
-      redirect: let gradient through units that are off at first, as deep ones are.
-    """
-    config = configs.base_config()
-    config.model = model_name
-    config.objective = f"{tap}:unit"
-    config.size = (SIDE, SIDE)
-    config.steps = 256
-    config.log_every = 32
-    config.hparams.unit = units
-    config.redirect_relu = redirect
-    return config
-
-
-def dream_config(model_name: str, tap: str) -> Any:
-    """Returns the config of the dream: the energy of a tap, from a photo."""
-    config = configs.base_config()
-    config.model = model_name
-    config.objective = tap
-    config.start = PHOTOS[0]
-    config.size = (2 * SIDE, 3 * SIDE)
-    config.param, config.color, config.range = "pixel", "rgb", "clip"
-    config.transforms = "roll(16)"
-    config.gradient = ("mean_abs",)
-    config.optimizer = "sgd"
-    config.steps = 64
-    config.log_every = 16
-    config.hparams.learning_rate = (0.008,)
-    return config
-
-
-def portrait(model: Model, name: str, workdir: Path) -> dict[str, np.ndarray]:
+def portrait(
+    model: Model,
+    workdir: Path,
+    channels: Callable[[str, tuple[int, ...]], Any],
+    dream: Callable[[str], Any],
+) -> dict[str, np.ndarray]:
     """Returns "tap:unit" -> picture [H, W, 3] in [0, 1], the dream ("dream tap") last.
 
     Args:
       model: with its weights.
-      name: by which the configs call it.
       workdir: of the runs; a second call resumes them.
+      channels: (tap, units) -> config of one run for each of these channels.
+      dream: tap -> config of the dream, one run.
     """
     taps = chosen_taps(model)
     pictures = {}
     for tap, units in chosen_units(model, taps).items():
         folder = workdir / tap.replace("/", "_")
-        config = channel_config(name, tap, units, redirect=model.record.redirectable)
-        found = run(config, folder, model=model)
+        found = run(channels(tap, units), folder, model=model)
         pictures |= {
             f"{tap}:{unit}": found.images[i, 0] for i, unit in enumerate(units)
         }
     tap = taps[max(0, len(taps) - 2)]
-    found = run(dream_config(name, tap), workdir / "dream", model=model)
+    found = run(dream(tap), workdir / "dream", model=model)
     return pictures | {f"dream {tap}": found.images[0, 0]}
 
 

@@ -4,21 +4,26 @@
     python -m experiments.portraits --models=googlenet,squeezenet1_1.mxnet
 
 Writes `<folder>/<weight set>.jpg` and, beside it, which tap and channel each picture
-is, which docs/models.md shows. About 3 minutes a network on 2 CPU cores.
+is, which docs/models.md shows. About 3 minutes a network on 2 CPU cores. The configs
+are configs/channel.py and configs/photo.py at the size of the row.
 """
 
 import json
+from functools import partial
 from pathlib import Path
 
 from absl import flags
+from ml_collections import ConfigDict
 
+from configs import channel, photo
 from dreamjax.cache import use_compile_cache
 from dreamjax.cli import launch
 from dreamjax.files import atomic_open, write_text
 from dreamjax.models import load
+from dreamjax.models.model import Record
 from dreamjax.models.source import find
 from dreamjax.models.zoo import PORTS, find_port
-from dreamjax.portrait import portrait, row
+from dreamjax.portrait import SIDE, portrait, row
 
 MODELS = flags.DEFINE_list("models", None, "Networks; all at hand if not given.")
 FOLDER = flags.DEFINE_string("folder", "docs/img/models", "Where the rows go.")
@@ -32,13 +37,46 @@ def main(arguments: list[str]) -> int:
     use_compile_cache()
     for name in MODELS.value or [n for n, p in PORTS.items() if find(p.source)]:
         record = find_port(name).record
-        pictures = portrait(load(name), record.name, Path(RUNS.value) / record.name)
+        pictures = portrait(
+            load(name),
+            Path(RUNS.value) / record.name,
+            partial(channel_config, record),
+            partial(dream_config, record),
+        )
         path = Path(FOLDER.value) / f"{record.name}.jpg"
         with atomic_open(path) as file:
             row(pictures).save(file, "JPEG", quality=88)
         write_text(path.with_suffix(".json"), json.dumps(list(pictures)) + "\n")
         print(f"{path}: {', '.join(pictures)}")
     return 0
+
+
+def channel_config(record: Record, tap: str, units: tuple[int, ...]) -> ConfigDict:
+    """Returns the config of a tap's pictures: Lucid's defaults.
+
+    Gradient is let through units that are off at first, as deep ones are.
+    """
+    config = channel.get_config()
+    config.model = record.name
+    config.objective = f"{tap}:unit"
+    config.size = (SIDE, SIDE)
+    config.log_every = 32
+    config.hparams.unit = units
+    config.redirect_relu = record.redirectable
+    return config
+
+
+def dream_config(record: Record, tap: str) -> ConfigDict:
+    """Returns the config of the dream: a tap's energy, twice as large, no way back."""
+    config = photo.get_config()
+    config.model = record.name
+    config.objective = tap
+    config.size = (2 * SIDE, 3 * SIDE)
+    config.log_every = 16
+    config.hparams.learning_rate = (0.008,)
+    config.hparams.distance = (0.0,)
+    config.hparams.seed = (0,)
+    return config
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ import torch
 from torch.nn import functional
 
 from benchmarks.golden import Answer
-from tests.seeded import seeded, weighting
+from benchmarks.references.protobuf import field, varint
+from benchmarks.references.torch_common import answered, channels_last
+from tests.seeded import seeded
 
 TOLERANCE = 1e-4  # OpenCV computes in float32
 MADE_WITH = f"prototxt, torch {torch.__version__}, OpenCV {cv2.__version__}"
@@ -240,28 +242,16 @@ def caffemodel(layers: Sequence[Layer], weights: Weights) -> bytes:
     """Returns a NetParameter message with the blobs of each layer, for OpenCV."""
     parts = []
     for one in layers:
-        blobs = b"".join(_field(7, _blob(w.numpy())) for w in weights.get(one.name, ()))
-        fields = _field(1, one.name.encode()) + _field(2, one.type.encode()) + blobs
-        parts.append(_field(100, fields))
+        blobs = b"".join(field(7, _blob(w.numpy())) for w in weights.get(one.name, ()))
+        fields = field(1, one.name.encode()) + field(2, one.type.encode()) + blobs
+        parts.append(field(100, fields))
     return b"".join(parts)
 
 
 def _blob(array: np.ndarray) -> bytes:
     """BlobProto: shape = 7 (BlobShape: dim = 1), data = 5, both packed."""
-    shape = _field(1, b"".join(_varint(n) for n in array.shape))
-    return _field(7, shape) + _field(5, array.astype("<f4").tobytes())
-
-
-def _field(number: int, content: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
-
-
-def _varint(n: int) -> bytes:
-    parts = []
-    while n > 127:
-        parts.append(n & 127 | 128)
-        n >>= 7
-    return bytes([*parts, n])
+    shape = field(1, b"".join(varint(n) for n in array.shape))
+    return field(7, shape) + field(5, array.astype("<f4").tobytes())
 
 
 def opencv_outputs(
@@ -315,22 +305,17 @@ def answer(
     outputs = run(layers, weights, data)
     check(text, layers, weights, data.detach(), outputs)
     found = {
-        name: y.flatten(1) if name in vectors else _last(y)
+        name: y.flatten(1) if name in vectors else channels_last(y)
         for name, y in taps(layers, outputs).items()
     }
-    score = sum(
-        (found[name] * torch.from_numpy(weighting(name, found[name].shape))).sum()
-        for name in gradient_of
-    )
-    (gradient,) = torch.autograd.grad(score, pixels)
-    return Answer(
-        {name: tap.detach().numpy() for name, tap in found.items()},
-        gradient.numpy(),
-        tuple(gradient_of),
-        tuple(tensors),
-        "OIHW",
-        made_with,
-        gain,
+    return answered(
+        found,
+        pixels,
+        gradient_of,
+        tensors=tensors,
+        order="OIHW",
+        made_with=made_with,
+        gain=gain,
     )
 
 
@@ -370,8 +355,3 @@ def check(
         assert apart <= TOLERANCE, f"{name}: {apart:.1e} from OpenCV's"
         worst = max(worst, apart)
     print(f"{len(names)} layers agree with OpenCV's to {worst:.1e}")
-
-
-def _last(x: torch.Tensor) -> torch.Tensor:
-    """Puts channels last."""
-    return x.permute(0, 2, 3, 1).contiguous() if x.ndim == 4 else x

@@ -16,7 +16,9 @@ import torch
 from torch.nn import functional
 
 from benchmarks.golden import Answer
-from tests.seeded import seeded, weighting
+from benchmarks.references.protobuf import field, integer, varint
+from benchmarks.references.torch_common import answered
+from tests.seeded import seeded
 
 TOLERANCE = 1e-4  # OpenCV computes in float32
 MADE_WITH = f"GraphDef, torch {torch.__version__}, OpenCV {cv2.__version__}"
@@ -175,7 +177,7 @@ def run(
 
 def graphdef(nodes: Sequence[Node], constants: Mapping[str, torch.Tensor]) -> bytes:
     """Returns the graph as the bytes of its file."""
-    return b"".join(_field(1, _node(node, constants)) for node in nodes)
+    return b"".join(field(1, _node(node, constants)) for node in nodes)
 
 
 def _node(node: Node, constants: Mapping[str, torch.Tensor]) -> bytes:
@@ -190,10 +192,10 @@ def _node(node: Node, constants: Mapping[str, torch.Tensor]) -> bytes:
         attributes = {"dtype": _type(np.zeros(1, np.float32))}
     else:
         attributes["T"] = _type(np.zeros(1, np.float32))
-    parts = [_field(1, node.name.encode()), _field(2, node.operation.encode())]
-    parts += [_field(3, name.encode()) for name in node.inputs]
+    parts = [field(1, node.name.encode()), field(2, node.operation.encode())]
+    parts += [field(3, name.encode()) for name in node.inputs]
     for key, value in attributes.items():
-        parts.append(_field(5, _field(1, key.encode()) + _field(2, _value(value))))
+        parts.append(field(5, field(1, key.encode()) + field(2, _value(value))))
     return b"".join(parts)
 
 
@@ -208,42 +210,26 @@ def _type(value: np.ndarray) -> _Type:
 def _value(value: Any) -> bytes:
     """AttrValue: list = 1, s = 2, i = 3, f = 4, type = 6, tensor = 8."""
     if isinstance(value, _Type):
-        return _number(6, value.number)
+        return integer(6, value.number)
     if isinstance(value, str):
-        return _field(2, value.encode())
+        return field(2, value.encode())
     if isinstance(value, list):
-        return _field(1, b"".join(_number(3, n) for n in value))
+        return field(1, b"".join(integer(3, n) for n in value))
     if isinstance(value, int):
-        return _number(3, value)
+        return integer(3, value)
     if isinstance(value, float):
-        return _varint(4 << 3 | 5) + struct.pack("<f", value)
-    return _field(8, _tensor(value))
+        return varint(4 << 3 | 5) + struct.pack("<f", value)
+    return field(8, _tensor(value))
 
 
 def _tensor(value: np.ndarray) -> bytes:
     """TensorProto: dtype = 1, tensor_shape = 2 (dim = 2: size = 1), content = 4."""
-    shape = b"".join(_field(2, _number(1, n)) for n in value.shape)
+    shape = b"".join(field(2, integer(1, n)) for n in value.shape)
     content = value.astype(value.dtype.newbyteorder("<")).tobytes()
-    kind = _number(1, _type(value).number)
+    kind = integer(1, _type(value).number)
     if not value.shape:  # OpenCV reads a lone number only as int_val = 7
-        return kind + _field(2, b"") + _number(7, int(value))
-    return kind + _field(2, shape) + _field(4, content)
-
-
-def _number(number: int, n: int) -> bytes:
-    return _varint(number << 3) + _varint(n)
-
-
-def _field(number: int, content: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
-
-
-def _varint(n: int) -> bytes:
-    parts = []
-    while n > 127:
-        parts.append(n & 127 | 128)
-        n >>= 7
-    return bytes([*parts, n])
+        return kind + field(2, b"") + integer(7, int(value))
+    return kind + field(2, shape) + field(4, content)
 
 
 # The answer
@@ -285,18 +271,13 @@ def answer(
     found = {tap: outputs[node] for tap, node in taps.items()}
     for tap, parts in (together or {}).items():
         found[tap] = torch.cat([outputs[part] for part in parts], dim=-1)
-    score = sum(
-        (found[name] * torch.from_numpy(weighting(name, found[name].shape))).sum()
-        for name in gradient_of
-    )
-    (gradient,) = torch.autograd.grad(score, pixels)
-    return Answer(
-        {name: tap.detach().numpy() for name, tap in found.items()},
-        gradient.numpy(),
-        tuple(gradient_of),
-        tuple(tensors),
-        "HWIO",
-        made_with,
+    return answered(
+        found,
+        pixels,
+        gradient_of,
+        tensors=tensors,
+        order="HWIO",
+        made_with=made_with,
     )
 
 

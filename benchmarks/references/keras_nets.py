@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from benchmarks.golden import Answer, Reference
-from tests.seeded import seeded, weighting
+from benchmarks.references.torch_common import answered
+from tests.seeded import seeded
 
 keras.config.set_floatx("float64")
 keras.config.set_image_data_format("channels_last")
@@ -74,19 +75,14 @@ def answer(
     if "logits" in found:
         found["probabilities"] = found["logits"].softmax(-1)
     assert all(tap.dtype == torch.float64 for tap in found.values())
-    score = sum(
-        (found[name] * torch.from_numpy(weighting(name, found[name].shape))).sum()
-        for name in gradient_of
-    )
-    (gradient,) = torch.autograd.grad(score, pixels)
-    return Answer(
-        {name: tap.detach().numpy() for name, tap in found.items()},
-        gradient.numpy(),
-        tuple(gradient_of),
-        tensors,
-        "HWIO",
-        made_with,
-        gain,
+    return answered(
+        found,
+        pixels,
+        gradient_of,
+        tensors=tensors,
+        order="HWIO",
+        made_with=made_with,
+        gain=gain,
     )
 
 

@@ -70,7 +70,35 @@ def answer(
     if "logits" in gradient_of:  # else the network ends before its classifier
         found["logits"] = output
         found["probabilities"] = output.softmax(-1)
-    found = {name: _last(tap) for name, tap in found.items()}
+    found = {name: channels_last(tap) for name, tap in found.items()}
+    return answered(
+        found,
+        pixels,
+        gradient_of,
+        tensors=[(rename(name), shape) for name, shape in (*tensors, *counters)],
+        order="OIHW",
+        made_with=made_with,
+        gain=gain,
+    )
+
+
+def answered(
+    found: Mapping[str, torch.Tensor],
+    pixels: torch.Tensor,
+    gradient_of: Sequence[str],
+    *,
+    tensors: Sequence[tuple[str, tuple[int, ...]]],
+    order: str,
+    made_with: str,
+    gain: float = 1.0,
+) -> Answer:
+    """Returns the Answer of taps that were computed from `pixels` [1, H, W, 3].
+
+    Args:
+      found: name of our tap -> [1, h, w, K] or [1, K].
+      gradient_of: the taps whose weighted sum is differentiated.
+      tensors, order, made_with, gain: as in `Answer`.
+    """
     score = sum(
         (found[name] * torch.from_numpy(weighting(name, found[name].shape))).sum()
         for name in gradient_of
@@ -80,8 +108,8 @@ def answer(
         {name: tap.detach().numpy() for name, tap in found.items()},
         gradient.numpy(),
         tuple(gradient_of),
-        tuple((rename(name), shape) for name, shape in (*tensors, *counters)),
-        "OIHW",
+        tuple(tensors),
+        order,
         made_with,
         gain,
     )
@@ -96,6 +124,6 @@ def _keeper(found: dict, tap: str, side: str, part: Callable = lambda x: x):
     return keep
 
 
-def _last(tap: torch.Tensor) -> torch.Tensor:
-    """Puts channels last."""
+def channels_last(tap: torch.Tensor) -> torch.Tensor:
+    """Returns [N, C, H, W] as [N, H, W, C], and anything else as it is."""
     return tap.permute(0, 2, 3, 1).contiguous() if tap.ndim == 4 else tap
