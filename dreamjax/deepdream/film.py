@@ -17,9 +17,14 @@ import numpy as np
 from scipy import ndimage
 from tqdm import tqdm
 
-from dreamjax import checkpoint, sweep
+from dreamjax import checkpoint
 from dreamjax import config as configs
-from dreamjax.deepdream.run import load_photos, make_painter, open_studio
+from dreamjax.deepdream.run import (
+    load_photos,
+    make_painter,
+    number_of_runs,
+    open_studio,
+)
 from dreamjax.environment import environment
 from dreamjax.errors import require
 from dreamjax.files import write_bytes, write_text
@@ -101,7 +106,7 @@ def film(
     workdir, count = Path(workdir), config["frames"]
     paths = [workdir / "frames" / f"{i:06d}.png" for i in range(count)]
     saved = workdir / "frames" / "next.npz"
-    settings = _settings(config)
+    settings = number_of_runs(config)
     with locked(workdir), stop_requests() as stop:
         claim(workdir, config)
         write_text(workdir / "env.json", json.dumps(environment(), indent=2))
@@ -159,13 +164,3 @@ def _strip(paths: list[Path]) -> bytes:
     chosen = np.unique(np.linspace(0, len(paths) - 1, STRIP).round().astype(int))
     frames = [load_image(paths[i]) for i in chosen]
     return png_bytes(to_uint8(np.concatenate(frames, axis=1)))
-
-
-def _settings(config: Mapping[str, Any]) -> int:
-    runs = sweep.expand(
-        config["hparams"],
-        mode=config["sweep"],
-        samples=config["samples"],
-        seed=config["seed"],
-    )
-    return len(runs)

@@ -174,10 +174,12 @@ def load_photos(
     image, longest = config["image"], config["longest"]
     if image == NOISE:
         side = longest or 512
+        size = (side // 2, side) if config["panorama"] else (side, side)
         random = np.random.Generator(np.random.PCG64(config["seed"]))
         deviation = config["hparams"]["init_std"][0]
-        noise = 0.5 + deviation * random.standard_normal((side, side, 3))
-        return {NOISE: np.clip(noise, 0, 1).astype(np.float32)}
+        noise = 0.5 + deviation * random.standard_normal((*size, 3))
+        noise = np.clip(noise, 0, 1).astype(np.float32)
+        return {NOISE: _panorama(noise) if config["panorama"] else noise}
     paths = [Path(str(ASSETS / f"{image}.png"))] if image in PHOTOS else None
     paths = find_images([image]) if paths is None else paths
     photos: dict[str, np.ndarray] = {}
@@ -282,12 +284,7 @@ def _experiment(
             guides[name] = _guide(name, config["guide_longest"], guides)
     inner = sweep_config(config, size)
     # Strengths are not the program's: they are swept along under a name that it reads.
-    runs = sweep.expand(
-        config["hparams"],
-        mode=config["sweep"],
-        samples=config["samples"],
-        seed=config["seed"],
-    )
+    runs = _runs(config)
     columns = {
         name: tuple(run[name] for run in runs)
         for name in runs[0]
@@ -360,10 +357,10 @@ def _make(
 ) -> Result:
     """Dreams one photo under all settings, into its folder."""
     config = studio.config
-    easel = _easel(studio, photo.shape[:2], _at_once(studio, photo))
-    experiment = easel.experiment
-    count = len(experiment.runs)
+    count = number_of_runs(config)
     size = min(count, _at_once(studio, photo))
+    easel = _easel(studio, photo.shape[:2], size)
+    experiment = easel.experiment
     blocks = [list(range(i, min(i + size, count))) for i in range(0, count, size)]
     with locked(folder):
         claim(folder, experiment.config)
@@ -392,6 +389,20 @@ def _make(
     for kind, path in files.items():
         report(f"{kind:9} {path}")
     return Result(photo, shown, rows, files)
+
+
+def number_of_runs(config: Mapping[str, Any]) -> int:
+    """Returns how many settings a config sweeps."""
+    return len(_runs(config))
+
+
+def _runs(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return sweep.expand(
+        config["hparams"],
+        mode=config["sweep"],
+        samples=config["samples"],
+        seed=config["seed"],
+    )
 
 
 def _at_once(studio: Studio, photo: np.ndarray) -> int:

@@ -1,0 +1,27 @@
+"""The configuration of a dreamed clip: that of a dream, and what time adds to it."""
+
+import ml_collections
+
+from dreamjax.deepdream.config import dream_config
+
+
+def video_config() -> ml_collections.ConfigDict:
+    """Returns a complete, unlocked configuration; `image` is the clip."""
+    config = dream_config()
+    config.image = "clip.mp4"
+    config.tensorboard = False
+    config.blend_moving = 0.9  # of the last dream's detail, where things move
+    config.blend_static = 0.1  # of the last dream, where nothing does
+    config.moving = 1.0  # pixels per frame that count as motion
+    config.flow = "dis"  # or farneback
+    config.start = 0  # first frame
+    config.stop = 0  # end, exclusive; 0 is the clip's
+    config.every = 1  # n-th frame only
+    config.output = "mp4"  # or gif
+    config.quality = 18  # of an mp4: x264's CRF
+    config.compare = False  # dream it without the carry too, and log both
+    return config
+
+
+VIDEO = tuple(name for name in video_config() if name not in dream_config())
+"""The keys that are the clip's."""

@@ -1,0 +1,103 @@
+"""A clip through the dream engine: frames in, frames and figures out."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dreamjax import config as configs
+from dreamjax.deepdream.config import check_dream
+from dreamjax.deepdream.octaves import resizer
+from dreamjax.deepdream.run import make_painter, number_of_runs, open_studio
+from dreamjax.errors import require
+from dreamjax.models.model import Model
+from dreamjax.panorama import require_panorama
+from dreamjax.video.clip import Clip, open_clip
+from dreamjax.video.config import VIDEO
+from dreamjax.video.dream_video import VideoResult, VideoSettings, dream_video
+
+CIRCLE = 64  # a panorama's width is a multiple of it
+
+
+def scaled(clip: Clip, longest: int, *, panorama: bool = False) -> Clip:
+    """Returns a clip whose longer side has `longest` pixels; 0 leaves it as it is.
+
+    A panorama becomes exactly twice as wide as high.
+    """
+    height, width = clip.size
+    factor = longest / max(height, width) if longest else 1.0
+    size = (max(1, round(height * factor)), max(1, round(width * factor)))
+    if panorama:
+        require_panorama("image", (*clip.size, 3))
+        across = max(CIRCLE, round(size[1] / CIRCLE) * CIRCLE)
+        size = (across // 2, across)
+    if size == clip.size:
+        return clip
+    resize = resizer("smooth", wraps=panorama)
+
+    def decode() -> Iterator:
+        for place, shot in clip._decode():
+            yield place, lambda shot=shot: resize(shot(), size)
+
+    return dataclasses.replace(clip, size=size, _decode=decode)
+
+
+def run_video(
+    config: Mapping[str, Any],
+    workdir: str | Path,
+    *,
+    model: Model | None = None,
+    report: Callable[[str], None] = print,
+) -> VideoResult:
+    """Dreams the clip that the config names; goes on where it was interrupted.
+
+    Where the config sweeps hyperparameters, its settings take turns from frame to frame.
+
+    Args:
+      config: of `video_config`.
+      workdir: folder: `out.mp4` or `out.gif`, `frames/`, `metrics.csv`; with `compare`
+        also `plain/`, the same without carry.
+      model: a network of your own; None loads config["model"].
+      report: takes each line of what is said.
+
+    Raises:
+      ValueError: bad input, before any compile.
+      Interrupted: Ctrl-C or SIGTERM, after the frame in flight.
+    """
+    config = configs.plain(config)
+    own = {name: config[name] for name in VIDEO}
+    config = {name: value for name, value in config.items() if name not in VIDEO}
+    check_dream(config)
+    require(own["stop"] >= 0, "stop", own["stop"], "0 for the clip's end, or a frame")
+    clip = open_clip(config["image"])
+    clip = scaled(clip, config["longest"], panorama=config["panorama"])
+    settings = VideoSettings(
+        blend_moving=own["blend_moving"],
+        blend_static=own["blend_static"],
+        moving=own["moving"],
+        flow=own["flow"],
+        wrap=config["panorama"],
+        start=own["start"],
+        stop=own["stop"] or None,
+        every=own["every"],
+        dream=config,
+        output=own["output"],
+        quality=own["quality"],
+    )
+    turns = number_of_runs(config)
+    painters: list[Callable[..., np.ndarray]] = []
+
+    def dream_frame(image: np.ndarray, number: int) -> np.ndarray:
+        if not painters:  # a finished clip loads no network
+            studio = open_studio(config, [clip.size], model)
+            painters.append(make_painter(studio, clip.size))
+        return painters[0](image, frame=number, run=number % turns)
+
+    workdir, plain = Path(workdir), None
+    if own["compare"]:
+        alone = dataclasses.replace(settings, blend_moving=0.0, blend_static=0.0)
+        dream_video(clip, dream_frame, workdir / "plain", alone, report)
+        plain = open_clip(workdir / "plain" / "frames")
+    return dream_video(clip, dream_frame, workdir, settings, report, plain=plain)
