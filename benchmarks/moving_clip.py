@@ -2,7 +2,8 @@
 
     python -m benchmarks.moving_clip results/runs/moving.mp4
 
-24 frames of 240 × 320 px out of the shipped photo of a cat: 3 px and 0.3 degrees per frame.
+24 frames of 240 × 320 px out of the shipped photo of a cat: 3 px and 0.3 degrees per
+frame.
 """
 
 import math

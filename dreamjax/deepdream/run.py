@@ -135,6 +135,17 @@ def make_painter(studio: Studio, size: tuple[int, int]) -> Callable[..., np.ndar
     return paint
 
 
+def make_scorer(studio: Studio, size: tuple[int, int]) -> Callable[[np.ndarray], float]:
+    """Returns (photo [H, W, 3]) -> the objective of the config's first run, as it is.
+
+    Args:
+      studio: from `open_studio`.
+      size: (H, W) of all photos.
+    """
+    easel = _easel(studio, size, 1)
+    return lambda photo: float(easel.score(photo, photo[None], [0])[0])
+
+
 def dream(
     config: Mapping[str, Any],
     workdir: str | Path,

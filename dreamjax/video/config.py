@@ -13,6 +13,7 @@ def video_config() -> ml_collections.ConfigDict:
     config.blend_moving = 0.9  # of the last dream's detail, where things move
     config.blend_static = 0.1  # of the last dream, where nothing does
     config.moving = 1.0  # pixels per frame that count as motion
+    config.carry_steps = 4  # per octave, after the first frame; 0 is `steps`
     config.flow = "dis"  # or farneback
     config.start = 0  # first frame
     config.stop = 0  # end, exclusive; 0 is the clip's

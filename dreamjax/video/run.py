@@ -1,6 +1,7 @@
 """A clip through the dream engine: frames in, frames and figures out."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,23 @@ import numpy as np
 from dreamjax import config as configs
 from dreamjax.deepdream.config import check_dream
 from dreamjax.deepdream.octaves import resizer
-from dreamjax.deepdream.run import make_painter, number_of_runs, open_studio
+from dreamjax.deepdream.run import (
+    Studio,
+    make_painter,
+    number_of_runs,
+    open_studio,
+)
 from dreamjax.errors import require
 from dreamjax.models.model import Model
 from dreamjax.panorama import require_panorama
 from dreamjax.video.clip import Clip, open_clip
 from dreamjax.video.config import VIDEO
-from dreamjax.video.dream_video import VideoResult, VideoSettings, dream_video
+from dreamjax.video.dream_video import (
+    DreamFrame,
+    VideoResult,
+    VideoSettings,
+    dream_video,
+)
 
 CIRCLE = 64  # a panorama's width is a multiple of it
 
@@ -53,7 +64,8 @@ def run_video(
 ) -> VideoResult:
     """Dreams the clip that the config names; goes on where it was interrupted.
 
-    Where the config sweeps hyperparameters, its settings take turns from frame to frame.
+    What is carried adds up, so the frames after the first take fewer steps. Where the
+    config sweeps hyperparameters, its settings take turns from frame to frame.
 
     Args:
       config: of `video_config`.
@@ -73,6 +85,7 @@ def run_video(
     require(own["stop"] >= 0, "stop", own["stop"], "0 for the clip's end, or a frame")
     clip = open_clip(config["image"])
     clip = scaled(clip, config["longest"], panorama=config["panorama"])
+    require(own["carry_steps"] >= 0, "carry_steps", own["carry_steps"], "0 or more")
     settings = VideoSettings(
         blend_moving=own["blend_moving"],
         blend_static=own["blend_static"],
@@ -82,22 +95,49 @@ def run_video(
         start=own["start"],
         stop=own["stop"] or None,
         every=own["every"],
-        dream=config,
+        dream={**config, "carry_steps": own["carry_steps"]},
         output=own["output"],
         quality=own["quality"],
     )
-    turns = number_of_runs(config)
-    painters: list[Callable[..., np.ndarray]] = []
-
-    def dream_frame(image: np.ndarray, number: int) -> np.ndarray:
-        if not painters:  # a finished clip loads no network
-            studio = open_studio(config, [clip.size], model)
-            painters.append(make_painter(studio, clip.size))
-        return painters[0](image, frame=number, run=number % turns)
-
+    first, later = _painters(config, own["carry_steps"], clip.size, model)
     workdir, plain = Path(workdir), None
     if own["compare"]:
         alone = dataclasses.replace(settings, blend_moving=0.0, blend_static=0.0)
-        dream_video(clip, dream_frame, workdir / "plain", alone, report)
+        dream_video(clip, first, workdir / "plain", alone, report)
         plain = open_clip(workdir / "plain" / "frames")
+
+    def dream_frame(image: np.ndarray, number: int) -> np.ndarray:
+        return (first if number == 0 else later)(image, number)
+
     return dream_video(clip, dream_frame, workdir, settings, report, plain=plain)
+
+
+def _painters(
+    config: Mapping[str, Any],
+    carry_steps: int,
+    size: tuple[int, int],
+    model: Model | None,
+) -> tuple[DreamFrame, DreamFrame]:
+    """Returns what dreams the first frame, and what dreams the others.
+
+    The network is loaded when the first frame is asked for: a finished clip needs none.
+    """
+    turns = number_of_runs(config)
+
+    @functools.cache
+    def painter(steps: int) -> Callable[..., np.ndarray]:
+        studio = opened()
+        return make_painter(
+            studio._replace(config={**studio.config, "steps": steps}), size
+        )
+
+    @functools.cache
+    def opened() -> Studio:
+        return open_studio(config, [size], model)
+
+    def with_steps(steps: int) -> DreamFrame:
+        return lambda image, number: painter(steps)(
+            image, frame=number, run=number % turns
+        )
+
+    return with_steps(config["steps"]), with_steps(carry_steps or config["steps"])
