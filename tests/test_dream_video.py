@@ -55,7 +55,7 @@ def noise(number):
     return np.sign(ndimage.gaussian_filter(drawn, 3))[..., None].astype(np.float32)
 
 
-def add_noise(image, number):
+def add_noise(image, number, fresh):
     return image + 0.1 * noise(number)
 
 
@@ -66,7 +66,7 @@ def choosy(frames):
     where there is nothing.
     """
 
-    def dream(image, number):
+    def dream(image, number, fresh):
         there = ndimage.gaussian_filter(image - frames[number], (1, 1, 0))
         there = there.mean(axis=-1, keepdims=True)
         made = np.where(np.abs(there) > 0.02, np.sign(there), noise(number))
@@ -116,7 +116,7 @@ def test_what_it_writes(clip, finished):
 
 def test_the_first_frame_starts_from_itself(clip, finished):
     workdir, _, _ = finished
-    expected = add_noise(next(clip.frames()), 0)
+    expected = add_noise(next(clip.frames()), 0, True)
     np.testing.assert_allclose(
         load_image(workdir / "frames" / "000000.png"),
         np.clip(expected, 0, 1),
@@ -145,7 +145,8 @@ def test_carry_halves_the_temporal_error_at_equal_strength(clip, tmp_path):
 def test_blends_of_zero_dream_every_frame_for_itself(clip, tmp_path):
     seen = []
 
-    def dream(image, number):
+    def dream(image, number, fresh):
+        assert fresh
         seen.append(image)
         return image
 
@@ -157,7 +158,7 @@ def test_a_still_scene_builds_up_by_the_static_blend(tmp_path):
     clip = folder(tmp_path / "still", [panned(1)[0]] * 4)
     frame, starts = next(clip.frames()), []
 
-    def dream(image, number):
+    def dream(image, number, fresh):
         starts.append(image)
         return np.clip(image + 0.1, 0, 1)
 
@@ -170,18 +171,20 @@ def test_a_still_scene_builds_up_by_the_static_blend(tmp_path):
 
 
 def test_a_cut_starts_anew(tmp_path):
-    frames = [*panned(3), *panned(3, "coffee")]
+    # Panned down, so that a few pixels of the two agree by chance.
+    frames = [*panned(3, "coffee", (3, 0)), *panned(3, "chelsea", (3, 0))]
     clip = folder(tmp_path / "cut", frames)
-    starts = []
+    starts, told = [], []
 
-    def dream(image, number):
+    def dream(image, number, fresh):
         starts.append(image)
-        return add_noise(image, number)
+        told.append(fresh)
+        return add_noise(image, number, fresh)
 
     rows = dream_video(clip, dream, tmp_path / "run", CARRY, quiet).rows
     assert [row["cut"] for row in rows] == [0, 0, 0, 1, 0, 0]
     fresh = [np.array_equal(s, f) for s, f in zip(starts, clip.frames(), strict=True)]
-    assert fresh == [True, False, False, True, False, False]
+    assert fresh == told == [True, False, False, True, False, False]
     assert np.isnan(rows[3]["temporal_error"]) and rows[4]["temporal_error"] > 0
     assert "1 cuts" in summary(rows)
 
@@ -189,7 +192,7 @@ def test_a_cut_starts_anew(tmp_path):
 def test_layers_take_turns_by_the_number(clip, tmp_path):
     numbers = []
 
-    def dream(image, number):
+    def dream(image, number, fresh):
         numbers.append(number)
         return jnp.asarray(image)
 
@@ -214,8 +217,8 @@ def test_mp4_keeps_rate_and_range(clip, tmp_path):
 def test_a_dream_that_is_not_finite_goes_no_further(clip, tmp_path):
     lines = []
 
-    def dream(image, number):
-        return image * np.nan if number == 2 else add_noise(image, number)
+    def dream(image, number, fresh):
+        return image * np.nan if number == 2 else add_noise(image, number, fresh)
 
     rows = dream_video(clip, dream, tmp_path / "run", CARRY, lines.append).rows
     assert [row["finite"] for row in rows] == [1, 1, 0, 1, 1, 1]
@@ -231,10 +234,10 @@ class Stop(Exception):
 
 
 def interrupted(at):
-    def dream(image, number):
+    def dream(image, number, fresh):
         if number == at:
             raise Stop
-        return add_noise(image, number)
+        return add_noise(image, number, fresh)
 
     return dream
 
@@ -278,10 +281,10 @@ def test_another_output_of_the_same_frames(clip, finished):
 
 
 def test_ctrl_c_waits_for_the_frame(clip, finished, tmp_path):
-    def dream(image, number):
+    def dream(image, number, fresh):
         if number == 2:
             os.kill(os.getpid(), signal.SIGINT)
-        return add_noise(image, number)
+        return add_noise(image, number, fresh)
 
     with pytest.raises(Interrupted, match="after frame 3 of 6"):
         dream_video(clip, dream, tmp_path / "run", CARRY, quiet)
@@ -296,9 +299,9 @@ from dreamjax.video.clip import open_clip
 from dreamjax.video.dream_video import dream_video
 from tests.test_dream_video import CARRY, add_noise
 
-def dream(image, number):
+def dream(image, number, fresh):
     time.sleep(0.05)
-    return add_noise(image, number)
+    return add_noise(image, number, fresh)
 
 dream_video(open_clip(sys.argv[1]), dream, sys.argv[2], CARRY)
 """
@@ -360,7 +363,7 @@ def test_settings_without_a_meaning_are_refused(clip, tmp_path, bad, match):
 
 def test_dreams_and_clips_that_do_not_fit(clip, tmp_path):
     with pytest.raises(ValueError, match=r"dream_frame\(0\)\.shape"):
-        dream_video(clip, lambda x, n: x[:5], tmp_path / "run", CARRY, quiet)
+        dream_video(clip, lambda x, n, fresh: x[:5], tmp_path / "run", CARRY, quiet)
     few = folder(tmp_path / "few", panned(3))
     with pytest.raises(ValueError, match="plain='3 of"):
         dream_video(clip, add_noise, tmp_path / "run", CARRY, quiet, plain=few)

@@ -406,11 +406,15 @@ def broken(kind, tmp_path, mp4):
         case "empty":
             path.write_bytes(b"")
         case "text":
-            path.write_text("a playlist of nothing\n" * 50)
+            path = tmp_path / "x.txt"
+            path.write_text("FFmpeg would draw these letters\n" * 50)
         case "playlist":
+            path = tmp_path / "x.m3u8"
             path.write_text(f"#EXTM3U\n#EXTINF:1,\n{mp4}\n#EXT-X-ENDLIST\n")
         case "concat":
-            path.write_text(f"ffconcat version 1.0\nfile {mp4}\n")
+            path = tmp_path / "x.ffconcat"
+            (tmp_path / "a.mp4").write_bytes(data)
+            path.write_text("ffconcat version 1.0\nfile a.mp4\n")
         case "random":
             path.write_bytes(np.random.default_rng(0).bytes(20_000))
         case "half":

@@ -43,10 +43,17 @@ from dreamjax.video.flow import (
 )
 from dreamjax.video.writing import OUTPUTS, write_clip
 
-DreamFrame = Callable[[np.ndarray, int], Any]
-"""(image [H, W, 3] float32 in [0, 1], number of the dream: 0, 1, …) -> its dream, the
-same shape and range. The same arguments must give the same bits, or a resumed clip
-differs from one that was not interrupted."""
+DreamFrame = Callable[[np.ndarray, int, bool], Any]
+"""(image [H, W, 3] float32 in [0, 1], number of the dream: 0, 1, …, fresh) -> its
+dream, the same shape and range.
+
+`fresh` says that nothing was carried into the image: the first frame, one after a cut,
+any frame where both blends are 0. Where something was, a quarter of the iterations
+keeps the strength of the dream (measured in docs/video.md).
+
+The same arguments must give the same bits, or a resumed clip differs from one that was
+not interrupted.
+"""
 
 COLUMNS = (
     "frame",  # number of the dream
@@ -292,7 +299,9 @@ def _dream(
         for number, frame, shown in frames:
             pair = None if last is None else _compare(last.frame, frame, settings)
             start = frame if last is None else _start(frame, last, pair, settings)
-            dream, finite = _checked(dream_frame(start, number), start, number)
+            fresh = pair is None or pair.cut or _independent(settings)
+            dreamed = dream_frame(start, number, fresh)
+            dream, finite = _checked(dreamed, start, number)
             if not finite:
                 report(f"frame {number}: the dream is not finite; its start is kept.")
             now = _Last(frame, dream, shown)
@@ -308,6 +317,10 @@ def _dream(
                     f"stopped after frame {number + 1} of {total}. The same command"
                     " goes on from there."
                 )
+
+
+def _independent(settings: VideoSettings) -> bool:
+    return settings.blend_moving == 0 and settings.blend_static == 0
 
 
 def _stop(clip: Clip, settings: VideoSettings) -> int:
