@@ -5,18 +5,13 @@ are named by relative paths. Without JavaScript the pictures and a table remain.
 """
 
 import html
-import json
-import math
 import os
-import re
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from dreamjax import files
-from dreamjax.report import values
+from dreamjax.report import embed, values
 from dreamjax.report.values import Row
 
 
@@ -67,22 +62,20 @@ def render(
             "hparams": row["hparams"],
             "metrics": row["metrics"],
             "status": row.get("status", "alive"),
-            "image": _url(path),
+            "image": None if path is None else embed.url(path),
             "path": path,
         }
         for row, path in zip(rows, paths, strict=True)
     ]
     parts = {
         "title": html.escape(title),
-        "notes": "\n".join(f"<p>{html.escape(note)}</p>" for note in notes),
+        "notes": embed.paragraphs(notes),
         "aspect": f"{aspect:.6g}",
         "tiles": "\n".join(_tile(i, r, varying) for i, r in enumerate(records)),
         "table": _table(records, values.names(rows)),
-        "data": _json({"varying": varying, "rows": records}),
+        "data": embed.json_text({"varying": varying, "rows": records}),
     }
-    template = resources.files("dreamjax").joinpath("assets/page.html")
-    text = template.read_text(encoding="utf-8")
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], text)
+    return embed.fill("page.html", parts)
 
 
 def _tile(index: int, record: Mapping[str, Any], varying: Sequence[str]) -> str:
@@ -135,30 +128,3 @@ def _relative(image: str | Path | None, folder: Path) -> str | None:
     if Path(image).is_absolute():
         image = os.path.relpath(image, folder.absolute())
     return Path(image).as_posix()
-
-
-def _url(path: str | None) -> str | None:
-    """Quotes all that could end a path or begin a scheme or query."""
-    return None if path is None else quote(path, errors="surrogateescape")
-
-
-def _json(value: Any) -> str:
-    """Returns JSON that cannot leave its script element, with NaN as text."""
-    text = json.dumps(_finite(value), separators=(",", ":"))
-    for sign in "<>&":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return text
-
-
-def _finite(value: Any) -> Any:
-    """Returns plain JSON values; NaN and infinities become their JavaScript names."""
-    value = values.plain(value)
-    if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(value)]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return str(value)
