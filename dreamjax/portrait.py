@@ -35,10 +35,14 @@ def chosen_taps(model: Model) -> tuple[str, ...]:
     the outputs of blocks. Left out: pools, taps before a nonlinearity, heads that exist
     at one image size only, and maps of less than 4 positions a side. Sizes that differ
     by a border alone count as one.
+
+    What ReLU6 made is shown before it: a whole channel of a late layer soon is 6 in
+    every place, and from there on no gradient changes the picture.
     """
     record = model.record
+    shapes, clipped = _traced(model)
     last: dict[int, str] = {}
-    for tap, shape in tap_shapes(model, (record.size, record.size)).items():
+    for tap, shape in shapes.items():
         if len(shape) != 4 or tap.endswith("/pre") or "pool" in tap:
             continue
         if tap in record.head_taps:
@@ -48,7 +52,22 @@ def chosen_taps(model: Model) -> tuple[str, ...]:
             best = last.get(halvings)
             if best is None or _depth(tap) <= _depth(best):
                 last[halvings] = tap
-    return tuple(last[n] for n in sorted(last))
+    taps = (last[n] for n in sorted(last))
+    return tuple(f"{t}/pre" if clipped and f"{t}/pre" in shapes else t for t in taps)
+
+
+def _traced(model: Model) -> tuple[Mapping[str, tuple[int, ...]], bool]:
+    """Returns the shapes of the taps, and whether the network has a ReLU6."""
+    used = []
+
+    def relu6(x: jax.Array) -> jax.Array:
+        used.append(x.shape)
+        return PLAIN.relu6(x)
+
+    rules = PLAIN._replace(relu6=relu6)
+    watched = model._replace(taps=lambda v, x, _: model.taps(v, x, rules))
+    side = model.record.size
+    return tap_shapes(watched, (side, side)), bool(used)
 
 
 def _depth(tap: str) -> int:

@@ -11,7 +11,7 @@ from dreamjax.portrait import GAP, SIDE, _units, chosen_taps, row
 from experiments.portraits import channel_config, dream_config
 
 CHOSEN = {
-    "efficientnet_lite0.pypi": ("b2", "b4", "b10", "head"),
+    "efficientnet_lite0.pypi": ("b2", "b4", "b10", "head/pre"),
     "googlenet.bvlc": (
         "conv2/norm2",
         "inception_3b/output",
@@ -19,7 +19,7 @@ CHOSEN = {
         "inception_5b/output",
     ),
     "inception_v3.tf2015-mixed8": ("conv_4", "mixed_2", "mixed_7", "mixed_8"),
-    "mobilenet_v1.keras": ("conv_pw_3", "conv_pw_5", "conv_pw_11", "conv_pw_13"),
+    "mobilenet_v1.keras": tuple(f"conv_pw_{n}/pre" for n in (3, 5, 11, 13)),
     "resnet50.torchvision": ("layer1", "layer2", "layer3", "layer4"),
     "resnet50_v2.mxnet-stage3": ("stage1", "stage2", "stage3"),
 }
@@ -27,7 +27,7 @@ CHOSEN = {
 
 @pytest.mark.parametrize("name", CHOSEN)
 def test_outputs_of_blocks_are_chosen(name):
-    """One of each size, and none that exists at one image size only."""
+    """One of each size, none that exists at one image size only, none after ReLU6."""
     assert chosen_taps(outline(PORTS[name])) == CHOSEN[name]
 
 
