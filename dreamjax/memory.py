@@ -8,8 +8,10 @@ process holds its peak.
 """
 
 import ctypes
+from collections.abc import Mapping
 
-ARENA_MAX, MMAP_MAX, TRIM_THRESHOLD = -8, -4, -1  # of glibc's mallopt
+# Of glibc's mallopt.
+ARENA_MAX, MMAP_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD = -8, -4, -3, -1
 
 
 def keep_memory() -> bool:
@@ -20,8 +22,23 @@ def keep_memory() -> bool:
     Returns:
       Whether it took effect; False where the C library is not glibc.
     """
+    return _set({ARENA_MAX: 1, MMAP_MAX: 0, TRIM_THRESHOLD: 2**31 - 1})
+
+
+def return_memory() -> bool:
+    """Undoes `keep_memory`: large blocks go back to the system when they are freed.
+
+    For pictures so large that memory counts more than time: the dream of 12 megapixels
+    peaks at 3.5 GB with kept memory and at 2.3 GB without.
+
+    Returns:
+      Whether it took effect.
+    """
+    return _set({MMAP_MAX: 65536, MMAP_THRESHOLD: 1 << 25, TRIM_THRESHOLD: 1 << 27})
+
+
+def _set(settings: Mapping[int, int]) -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    settings = ((ARENA_MAX, 1), (MMAP_MAX, 0), (TRIM_THRESHOLD, 2**31 - 1))
-    return all(mallopt(name, value) == 1 for name, value in settings)
+    return all(mallopt(name, value) == 1 for name, value in settings.items())

@@ -34,14 +34,18 @@ from dreamjax.images import load_image, png_bytes, to_uint8
 from dreamjax.inputs import find_images, load_photo
 from dreamjax.labels import ASSETS
 from dreamjax.logbook import Logbook, rewind
+from dreamjax.memory import return_memory
 from dreamjax.models.layers import PLAIN
 from dreamjax.models.model import Model
 from dreamjax.panorama import require_panorama
 from dreamjax.report.artifacts import write_artifacts
+from dreamjax.report.panorama_page import data_url, panorama_page
 from dreamjax.runner import Interrupted, claim, load_block, locked, stop_requests
 from dreamjax.types import Array, DreamInfo
 
 PHOTO = "photo"  # the name of a photo for its own hyperparameters
+LOOKED_AT = 4  # runs of a panorama that its page embeds
+LARGE = 4_000_000  # pixels of a photo; from here on memory counts more than time
 SHOWN = 1024  # pixels of the longer side of TensorBoard's pictures
 
 
@@ -368,6 +372,8 @@ def _make(
 ) -> Result:
     """Dreams one photo under all settings, into its folder."""
     config = studio.config
+    if math.prod(photo.shape[:2]) > LARGE:
+        return_memory()
     count = number_of_runs(config)
     size = min(count, _at_once(studio, photo))
     easel = _easel(studio, photo.shape[:2], size)
@@ -394,12 +400,23 @@ def _make(
         )
         pair = png_bytes(to_uint8(np.concatenate([photo, shown[0]], axis=1)))
         files["pair"] = write_bytes(folder / "before_after.png", pair)
+        if config["panorama"]:
+            files["look"] = write_text(folder / "look.html", _look(folder, photo, rows))
     for row in rows:
         if row["status"] != "alive":
             report(f"run {row['run']}: {row['status']}")
     for kind, path in files.items():
         report(f"{kind:9} {path}")
     return Result(photo, shown, rows, files)
+
+
+def _look(folder: Path, photo: np.ndarray, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Returns a page to look around in: the photo, then each run's panorama."""
+    write_bytes(folder / "photo.png", png_bytes(to_uint8(photo)))
+    sources = {"photo": data_url(folder / "photo.png")}
+    for row in rows[:LOOKED_AT]:
+        sources[f"run {row['run']}"] = data_url(folder / row["image"])
+    return panorama_page(sources, folder.name)
 
 
 def number_of_runs(config: Mapping[str, Any]) -> int:

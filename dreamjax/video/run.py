@@ -64,8 +64,8 @@ def run_video(
 ) -> VideoResult:
     """Dreams the clip that the config names; goes on where it was interrupted.
 
-    What is carried adds up, so the frames after the first take fewer steps. Where the
-    config sweeps hyperparameters, its settings take turns from frame to frame.
+    What is carried adds up, so a frame that does not start fresh takes fewer steps.
+    Where the config sweeps hyperparameters, its settings take turns.
 
     Args:
       config: of `video_config`.
@@ -99,45 +99,41 @@ def run_video(
         output=own["output"],
         quality=own["quality"],
     )
-    first, later = _painters(config, own["carry_steps"], clip.size, model)
+    dream_frame = _dreamer(config, own["carry_steps"], clip.size, model)
     workdir, plain = Path(workdir), None
     if own["compare"]:
         alone = dataclasses.replace(settings, blend_moving=0.0, blend_static=0.0)
-        dream_video(clip, first, workdir / "plain", alone, report)
+        dream_video(clip, dream_frame, workdir / "plain", alone, report)
         plain = open_clip(workdir / "plain" / "frames")
-
-    def dream_frame(image: np.ndarray, number: int) -> np.ndarray:
-        return (first if number == 0 else later)(image, number)
 
     return dream_video(clip, dream_frame, workdir, settings, report, plain=plain)
 
 
-def _painters(
+def _dreamer(
     config: Mapping[str, Any],
     carry_steps: int,
     size: tuple[int, int],
     model: Model | None,
-) -> tuple[DreamFrame, DreamFrame]:
-    """Returns what dreams the first frame, and what dreams the others.
+) -> DreamFrame:
+    """Returns what dreams a frame: in full where it starts fresh, else in a few steps.
 
     The network is loaded when the first frame is asked for: a finished clip needs none.
     """
     turns = number_of_runs(config)
+    steps = {True: config["steps"], False: carry_steps or config["steps"]}
+
+    @functools.cache
+    def studio() -> Studio:
+        return open_studio(config, [size], model)
 
     @functools.cache
     def painter(steps: int) -> Callable[..., np.ndarray]:
-        studio = opened()
+        opened = studio()
         return make_painter(
-            studio._replace(config={**studio.config, "steps": steps}), size
+            opened._replace(config={**opened.config, "steps": steps}), size
         )
 
-    @functools.cache
-    def opened() -> Studio:
-        return open_studio(config, [size], model)
+    def dream_frame(image: np.ndarray, number: int, fresh: bool) -> np.ndarray:
+        return painter(steps[fresh])(image, frame=number, run=number % turns)
 
-    def with_steps(steps: int) -> DreamFrame:
-        return lambda image, number: painter(steps)(
-            image, frame=number, run=number % turns
-        )
-
-    return with_steps(config["steps"]), with_steps(carry_steps or config["steps"])
+    return dream_frame

@@ -1,0 +1,134 @@
+"""Times a whole DeepDream against the same dream in PyTorch.
+
+    pip install -r requirements-bench.txt
+    python -m benchmarks.dream_speed [--longest 512 --rounds 5 --out results/dream.json]
+
+EfficientNet-Lite0 `b10`, 4 octaves × 1.4 with 10 steps each, roll jitter, the gradient
+over its mean absolute value, clip. PyTorch is an octave loop as its users write it
+(Gordić's), tuned: weights frozen and folded, channels last, the network cut at the
+layer. It sees each octave at its own size; dreamjax sees tiles of one size, which
+takes one compile instead of one for each size, and computes more pixels. Figures are
+seconds per megapixel and step of the octaves' own pixels, after the first dream of
+both; the compile of ours is printed beside.
+"""
+
+import argparse
+import json
+import os
+import time
+
+import numpy as np
+import torch
+
+from benchmarks import torch_lite0
+from benchmarks.parity import lite0_file
+from benchmarks.speed import interleave, summarize
+from configs.dream import get_config
+from dreamjax import models
+from dreamjax.deepdream.octaves import octave_sizes
+from dreamjax.deepdream.run import make_painter, open_studio
+from dreamjax.environment import environment
+from dreamjax.files import write_text
+from dreamjax.inputs import load_photo
+from dreamjax.labels import ASSETS
+from dreamjax.memory import keep_memory
+
+RATE = 1.5 / 255
+LIMIT = 0.1  # relative L2 of the gradients; ReLU6's gates alone make 1e-2
+
+
+def torch_dream(forward, photo: np.ndarray, sizes, steps: int) -> np.ndarray:
+    """The octave loop; photo [H, W, 3] -> dreamed [H, W, 3]."""
+    random = np.random.default_rng(0)
+    base = torch.from_numpy(photo).permute(2, 0, 1)[None]
+    bases = [base]
+    for size in reversed(sizes[:-1]):
+        bases.append(_resized(bases[-1], size))
+    detail = torch.zeros_like(bases[-1])
+    for base in reversed(bases):
+        detail = _resized(detail, base.shape[2:])
+        x = (base + detail).contiguous(memory_format=torch.channels_last)
+        for _ in range(steps):
+            shift = tuple(random.integers(-32, 33, 2).tolist())
+            leaf = x.roll(shift, (2, 3)).requires_grad_()
+            (g,) = torch.autograd.grad(forward(leaf).square().mean(), leaf)
+            x = leaf.detach() + RATE / g.abs().mean() * g
+            x = x.roll((-shift[0], -shift[1]), (2, 3)).clamp(0, 1)
+        detail = x - base
+    return x[0].permute(1, 2, 0).numpy()
+
+
+def _resized(image: torch.Tensor, size) -> torch.Tensor:
+    return torch.nn.functional.interpolate(
+        image, tuple(size), mode="bilinear", antialias=True
+    )
+
+
+def gradients_agree(forward, model, photo: np.ndarray) -> float:
+    """Returns the relative L2 distance of the two gradients at a photo."""
+    import jax
+    import jax.numpy as jnp
+
+    from dreamjax.models.layers import PLAIN
+
+    height, width = (n // 32 * 32 for n in photo.shape[:2])
+    photo = photo[:height, :width]
+    leaf = torch.from_numpy(photo).permute(2, 0, 1)[None].contiguous().requires_grad_()
+    (theirs,) = torch.autograd.grad(forward(leaf).square().mean(), leaf)
+    theirs = theirs[0].permute(1, 2, 0).numpy()
+
+    def energy(image):
+        taps = model.taps(model.variables, image[None], PLAIN)
+        return jnp.mean(jnp.square(taps["b10"]))
+
+    ours = np.asarray(jax.jit(jax.grad(energy))(photo))
+    return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
+
+
+def main() -> int:
+    """Prints the table; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--longest", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", help="a JSON file to write")
+    options = parser.parse_args()
+    keep_memory()
+    torch.set_num_threads(os.cpu_count())
+    model = models.load("efficientnet_lite0")
+    network = torch_lite0.load(lite0_file(), tuned=True)
+    forward = network.cut_at("b10", torch_lite0.relu6_in_place)
+    photo = load_photo(ASSETS / "chelsea.png", longest=options.longest, enlarge=True)
+    apart = gradients_agree(network.cut_at("b10"), model, photo)
+    print(f"gradients agree to {apart:.1e} (L2)")
+    if apart > LIMIT:
+        return 1
+    config = get_config()
+    size = photo.shape[:2]
+    sizes = octave_sizes(size, config.octaves, config.octave_scale)
+    work = sum(h * w for h, w in sizes) * config.steps / 1e6  # megapixel-steps
+    paint = make_painter(open_studio(config, [size], model), size)
+    start = time.perf_counter()
+    paint(photo)
+    print(f"first dream, compile included: {time.perf_counter() - start:.1f} s")
+    sides = {
+        "dreamjax": lambda: paint(photo),
+        "torch": lambda: torch_dream(forward, photo, sizes, config.steps),
+    }
+    rows = summarize("dream", 1, interleave(sides, options.rounds))
+    print("| | s per megapixel-step | whole dream, s | min to max | × dreamjax |")
+    print("|---|---|---|---|---|")
+    for row in rows:
+        print(
+            f"| {row['side']} | {row['median_ms'] / 1e3 / work:.3f} |"
+            f" {row['median_ms'] / 1e3:.2f} |"
+            f" {row['min_ms'] / 1e3:.2f} to {row['max_ms'] / 1e3:.2f} |"
+            f" {row['median_ratio']:.2f} |"
+        )
+    if options.out is not None:
+        record = {"rows": rows, "megapixel_steps": work, "env": environment()}
+        write_text(options.out, json.dumps(record, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
