@@ -7,9 +7,10 @@ import pytest
 
 from dreamjax.build import build
 from dreamjax.config import base_config, check_keys
-from dreamjax.deepdream.config import check_dream
+from dreamjax.deepdream.config import check_dream, dream_config
 from dreamjax.deepdream.run import make_painter, open_studio
 from dreamjax.models import load
+from dreamjax.video.config import video_config
 
 CONFIGS = sorted(
     path.stem
@@ -19,7 +20,8 @@ CONFIGS = sorted(
 
 
 DREAMS = [name for name in CONFIGS if name.startswith("dream")]
-SWEEPS = [name for name in CONFIGS if name not in DREAMS]
+CLIPS = ["video", "stimuli"]
+SWEEPS = [name for name in CONFIGS if name not in [*DREAMS, *CLIPS]]
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,16 @@ def test_dream_config_is_complete_and_locked(name, lite0):
     if config.model == "efficientnet_lite0":
         studio = open_studio(config, [(64, 128)], lite0)
         assert make_painter(studio, (64, 128))
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_config_of_a_clip_is_complete_and_locked(name):
+    for variant in ("", "panorama", "quicktest"):
+        config = config_of(name, variant)
+        assert config.is_locked
+        assert set(video_config()) <= set(config)
+        check_dream({key: config[key] for key in dream_config()})
+    assert config.longest <= 128 and config.octaves * config.steps <= 8
 
 
 @pytest.mark.parametrize("variant", ["", "quicktest"])

@@ -155,6 +155,22 @@ def test_one_compiled_network_for_all_sizes(tmp_path):
     assert studio.look.run._cache_size() == 1
 
 
+def test_more_programs_compute_fewer_pixels_and_the_same_dream():
+    """Sizes that fill their tiles: what is computed is the same in any tile."""
+    model, photo = tiny_model(), noise(64, 96)
+    made, programs = [], []
+    for count in (1, 2):
+        config = config_of(octaves=2, octave_scale=2.0, programs=count)
+        studio = open_studio(config, [(64, 96)], model)
+        made.append(make_painter(studio, (64, 96))(photo))
+        programs.append(studio.look.run._cache_size())
+    assert programs == [1, 2]
+    inner = (slice(8, -8), slice(8, -8))
+    assert (
+        np.abs(made[0] - made[1])[inner].mean() < 0.1 * np.abs(made[0] - photo).mean()
+    )
+
+
 def test_runs_do_not_mix():
     """A setting gives the same picture alone and beside others."""
     model, photo = tiny_model(), noise(48, 40)
@@ -366,6 +382,7 @@ def test_a_panorama_has_no_seam_and_its_poles_are_dreamed():
         ("octaves", 0, "octaves=0"),
         ("octave_scale", 1.0, "octave_scale=1.0"),
         ("blend", 1.5, "blend=1.5"),
+        ("programs", 0, "programs=0"),
         ("tile", (32, 0), "tile=(32, 0)"),
         ("border", "miror", "Did you mean"),
         ("resize", "corners", "Did you mean"),

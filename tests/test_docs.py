@@ -17,6 +17,8 @@ from dreamjax.projections import PROJECTIONS
 from dreamjax.regularizers import REGULARIZERS
 from dreamjax.sweep import DISTRIBUTIONS
 from dreamjax.transforms import TRANSFORMS
+from dreamjax.video.config import video_config
+from dreamjax.video.stimuli import stimuli_config
 
 REPO = Path(__file__).resolve().parent.parent
 TABLES = {
@@ -53,10 +55,14 @@ def commands(path):
 
 def config_of(module):
     """Returns the config whose keys a command may set."""
-    return dream_config() if module in DREAMS else base_config()
+    return KEYS.get(module, base_config)()
 
 
-DREAMS = ("experiments/dream", "experiments/video", "experiments/stimuli")
+KEYS = {
+    "experiments/dream": dream_config,
+    "experiments/video": video_config,
+    "experiments/stimuli": lambda: stimuli_config(video_config()),
+}
 DOCUMENTS = [
     *REPO.glob("*.md"),
     *REPO.glob("docs/*.md"),

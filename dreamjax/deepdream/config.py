@@ -55,6 +55,7 @@ def dream_config() -> ml_collections.ConfigDict:
     config.inject = True  # detail into the next octave; else its picture, enlarged
     config.border = "mirror"  # or blank: what fills a tile beyond the picture
     config.tile = (0, 0)  # height, width in pixels; 0 is chosen
+    config.programs = 1  # tile sizes that may be compiled; more waste fewer pixels
     config.overlap = -1  # pixels on either side; -1 is what the layer's units see
     config.tile_batch = 0  # tiles of one call; 0 is chosen
     config.memory = 0.0  # GB that a dream may take; 0 is half of what is free
@@ -98,7 +99,7 @@ def check_dream(config: Mapping[str, Any]) -> None:
     missing = [name for name in base if name not in config]
     require(not missing, "config", f"without {', '.join(missing)}", "all keys")
     least = {"longest": 0, "octaves": 1, "overlap": -1, "tile_batch": 0, "memory": 0}
-    least |= {"steps": 1, "log_every": 1, "guide_longest": 0}
+    least |= {"programs": 1, "steps": 1, "log_every": 1, "guide_longest": 0}
     for name, low in least.items():
         require(config[name] >= low, name, config[name], f"at least {low}")
     require(config["octave_scale"] > 1, "octave_scale", config["octave_scale"], "> 1")

@@ -25,7 +25,7 @@ import numpy as np
 from dreamjax.build import Experiment
 from dreamjax.deepdream.network import Lanes, Look, batches
 from dreamjax.deepdream.octaves import Resize
-from dreamjax.deepdream.tiles import Axis, Overlap, cut, folded
+from dreamjax.deepdream.tiles import Axis, Overlap, best_tile, cut, folded
 from dreamjax.deepdream.views import Flat, Panorama
 from dreamjax.dream import climb
 from dreamjax.models.model import Record
@@ -37,7 +37,8 @@ class Plan(NamedTuple):
     """What a dream is made with, besides the experiment; all static.
 
     Attributes:
-      tile: (height, width) in pixels.
+      tiles: the (height, width) in pixels that tiles may have; each size of picture
+        takes the one with the fewest pixels to compute, each is a program of its own.
       overlap: of the tiles.
       lanes: tiles of one call of the network.
       resize: between octaves.
@@ -48,7 +49,7 @@ class Plan(NamedTuple):
         "blank", the color that the network sees as 0.
     """
 
-    tile: tuple[int, int]
+    tiles: tuple[tuple[int, int], ...]
     overlap: Overlap
     lanes: int
     resize: Resize
@@ -111,6 +112,7 @@ class _Programs(NamedTuple):
     climb: Callable  # (state, hp, score, slopes of the views, mask) -> state, info
     axes: tuple[tuple[Axis, Axis], ...]  # of each transformed view: rows, columns
     plain_axes: tuple[tuple[Axis, Axis], ...]  # of each view
+    tile: tuple[int, int]
 
 
 def make_dreamer(experiment: Experiment, plan: Plan, look: Look) -> Dreamer:
@@ -126,6 +128,7 @@ def make_dreamer(experiment: Experiment, plan: Plan, look: Look) -> Dreamer:
     def slopes(
         views: Sequence[Array],
         axes: Sequence[tuple[Axis, Axis]],
+        tile: tuple[int, int],
         area: int,
         step: int,
         hp: HParams,
@@ -140,9 +143,9 @@ def make_dreamer(experiment: Experiment, plan: Plan, look: Look) -> Dreamer:
             for part in batches(_work(runs, rows, columns), plan.lanes):
                 where = _padded(part, plan.lanes)
                 lanes = Lanes(
-                    tiles=_cut_out(view, where.at, plan.tile),
+                    tiles=_cut_out(view, where.at, tile),
                     owned=jnp.asarray(where.owned),
-                    share=jnp.asarray(_areas(where, look.whole, plan) / area),
+                    share=jnp.asarray(_areas(where, look.whole, tile) / area),
                     step=jnp.full((plan.lanes,), step, jnp.int32),
                     hp={name: hp[name][where.at[:, 0]] for name in look.hparams},
                     goals={tap: goal[where.at[:, 0]] for tap, goal in goals.items()},
@@ -188,7 +191,7 @@ def make_dreamer(experiment: Experiment, plan: Plan, look: Look) -> Dreamer:
             for step in range(steps):
                 views = here.see(state, hp_here)
                 score, found = slopes(
-                    views, here.axes, size[0] * size[1], step, hp_here, goals
+                    views, here.axes, here.tile, size[0] * size[1], step, hp_here, goals
                 )
                 del views
                 state, info = here.climb(state, hp_here, score, found, small)
@@ -209,7 +212,15 @@ def make_dreamer(experiment: Experiment, plan: Plan, look: Look) -> Dreamer:
         here = programs(size)
         views = here.show(images)
         return np.asarray(
-            slopes(views, here.plain_axes, size[0] * size[1], 2**30, hp, goals)[0]
+            slopes(
+                views,
+                here.plain_axes,
+                here.tile,
+                size[0] * size[1],
+                2**30,
+                hp,
+                goals,
+            )[0]
         )
 
     return Dreamer(dream, score)
@@ -224,8 +235,10 @@ def _programs(experiment: Experiment, plan: Plan, size: tuple[int, int]) -> _Pro
     maps = plan.views.maps(size)
     sizes = plan.views.sizes(size)
     seen = [seen_size(experiment, view) for view in sizes]
-    axes = tuple(_axes(plan, view, seen == sizes) for view in seen)
-    plain_axes = tuple(_axes(plan, view, True) for view in sizes)
+    circles = (size[1],) if plan.views.wraps else ()
+    tile = best_tile(plan.tiles, [*seen, *sizes], plan.overlap, circles)
+    axes = tuple(_axes(plan, tile, view, circles) for view in seen)
+    plain_axes = tuple(_axes(plan, tile, view, circles) for view in sizes)
 
     def extended(views: Sequence[Array], axes: Sequence) -> tuple[Array, ...]:
         return tuple(
@@ -292,6 +305,7 @@ def _programs(experiment: Experiment, plan: Plan, size: tuple[int, int]) -> _Pro
         climb=lambda *given: ascend(*given, maps),
         axes=axes,
         plain_axes=plain_axes,
+        tile=tile,
     )
 
 
@@ -303,12 +317,13 @@ def seen_size(experiment: Experiment, size: tuple[int, int]) -> tuple[int, int]:
     return output_shape(transform, shape, hp)[:2]
 
 
-def _axes(plan: Plan, size: tuple[int, int], whole: bool) -> tuple[Axis, Axis]:
-    """Returns how a view is cut; only a whole panorama wraps, not a view of a pole."""
-    wraps = plan.views.wraps and whole and size[1] == 2 * size[0]
+def _axes(
+    plan: Plan, tile: tuple[int, int], size: tuple[int, int], circles: Sequence[int]
+) -> tuple[Axis, Axis]:
+    """Returns how a view is cut: one of a pole has ends where a panorama has none."""
     return (
-        cut(size[0], plan.tile[0], plan.overlap),
-        cut(size[1], plan.tile[1], plan.overlap, wraps=wraps),
+        cut(size[0], tile[0], plan.overlap),
+        cut(size[1], tile[1], plan.overlap, wraps=size[1] in circles),
     )
 
 
@@ -359,7 +374,7 @@ def _padded(part: list[tuple], lanes: int) -> _Where:
     )
 
 
-def _areas(where: _Where, whole: bool, plan: Plan) -> np.ndarray:
+def _areas(where: _Where, whole: bool, tile: tuple[int, int]) -> np.ndarray:
     """Returns the pixels [T] that a tile's score is a mean over.
 
     Units of other tiles count as 0 in a mean over positions, so that is the whole tile;
@@ -367,7 +382,7 @@ def _areas(where: _Where, whole: bool, plan: Plan) -> np.ndarray:
     """
     top, bottom, left, right = where.owned.T
     own = (bottom - top) * (right - left)
-    areas = own if whole else np.full(len(own), np.prod(plan.tile))
+    areas = own if whole else np.full(len(own), np.prod(tile))
     return where.counts * areas.astype(np.float32)
 
 

@@ -88,15 +88,21 @@ def make_plan(
     )
     least = model.record.min_size
     if max(config["tile"]) > 0:
-        tile = tuple(config["tile"])
+        tiles = (tuple(config["tile"]),)
     else:
-        tile = tile_shape(seen, overlap, most=most, circles=circles, least=least)
-    require(
-        min(tile) >= least and tile[0] % overlap.align == tile[1] % overlap.align == 0,
-        "tile",
-        tile,
-        f"multiples of {overlap.align} px, at least {least} for {model.record.name}",
-    )
+        options = {"most": most, "circles": circles, "least": least}
+        groups = grouped(seen, config["programs"])
+        tiles = tuple(tile_shape(group, overlap, **options) for group in groups)
+    for tile in tiles:
+        require(
+            min(tile) >= least
+            and tile[0] % overlap.align == tile[1] % overlap.align == 0,
+            "tile",
+            tile,
+            f"multiples of {overlap.align} px, at least {least} for"
+            f" {model.record.name}",
+        )
+    tile = max(tiles, key=math.prod)
     lanes = config["tile_batch"]
     if lanes == 0:
         at_once = (CPU_LANES if on_cpu else most) // math.prod(tile)
@@ -111,7 +117,7 @@ def make_plan(
         " picture (longest), or more memory",
     )
     plan = Plan(
-        tile=tile,
+        tiles=tiles,
         overlap=overlap,
         lanes=lanes,
         resize=resizer(config["resize"], wraps=config["panorama"]),
@@ -120,6 +126,13 @@ def make_plan(
         border=config["border"],
     )
     return plan, memory
+
+
+def grouped(sizes: Sequence[Size], count: int) -> list[list[Size]]:
+    """Returns sizes in at most `count` groups: the largest each alone, the rest one."""
+    ordered = sorted(set(sizes), key=math.prod, reverse=True)
+    alone, rest = ordered[: count - 1], ordered[count - 1 :]
+    return [[size] for size in alone] + ([rest] if rest else [])
 
 
 def bytes_per_pixel(model: Model, taps: Sequence[str]) -> float:
@@ -153,8 +166,9 @@ def _tiles(sizes: Sequence[Size], tile: Size, overlap: Overlap) -> int:
 def told(plan: Plan, memory: Memory) -> str:
     """Returns one line about a plan."""
     overlap = plan.overlap.before + plan.overlap.after
+    sizes = ", ".join(f"{h} × {w}" for h, w in plan.tiles)
     return (
-        f"tiles of {plan.tile[0]} × {plan.tile[1]} px, overlap {overlap},"
+        f"tiles of {sizes} px, overlap {overlap},"
         f" {plan.lanes} at a time; about"
         f" {(memory.tiles + memory.pictures) / 1e9:.1f} GB"
         f" ({memory.tiles / 1e9:.1f} for the network)"

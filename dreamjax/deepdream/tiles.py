@@ -159,6 +159,44 @@ def tile_shape(
     return min(small, key=lambda p: float(rows[p[0]] @ columns[p[1]]) * p[0] * p[1])
 
 
+def best_tile(
+    tiles: Sequence[tuple[int, int]],
+    sizes: Sequence[tuple[int, int]],
+    overlap: Overlap,
+    circles: Collection[int] = (),
+) -> tuple[int, int]:
+    """Returns the (height, width) among `tiles` that computes the fewest pixels.
+
+    Args:
+      tiles: to choose from.
+      sizes: (H, W) of the views that it is to serve.
+      overlap: of the taps.
+      circles: the widths that are circles.
+
+    Raises:
+      ValueError: none fits.
+    """
+
+    def pixels(tile: tuple[int, int]) -> int:
+        rows = [cut(h, tile[0], overlap) for h, _ in sizes]
+        columns = [cut(w, tile[1], overlap, wraps=w in circles) for _, w in sizes]
+        counts = [
+            len(r.offsets) * len(c.offsets) for r, c in zip(rows, columns, strict=True)
+        ]
+        return sum(counts) * tile[0] * tile[1]
+
+    def serves(tile: tuple[int, int]) -> bool:
+        return all(
+            fits(h, tile[0], overlap) and fits(w, tile[1], overlap, wraps=w in circles)
+            for h, w in sizes
+        )
+
+    able = [tile for tile in tiles if serves(tile)]
+    if not able:
+        return min(tiles, key=pixels)  # raises, and says what would do
+    return min(able, key=pixels)
+
+
 def _costs(
     lengths: Sequence[int],
     overlap: Overlap,
