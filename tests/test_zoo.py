@@ -10,7 +10,7 @@ from dreamjax.labels import imagenet_labels, imagenet_labels_2015
 from dreamjax.models import load
 from dreamjax.models.formats import FORMATS
 from dreamjax.models.layers import PLAIN, Rules
-from dreamjax.models.model import check_size, check_taps, tap_shapes
+from dreamjax.models.model import Model, check_size, check_taps, tap_shapes
 from dreamjax.models.port import convert, outline, parameter_shapes
 from dreamjax.models.zoo import ARCHITECTURES, PORTS, architecture, find_port
 from tests.parity import PROOFS
@@ -25,10 +25,36 @@ def drawn(name):
 
 
 @cache
-def whole(name):
-    """The taps' shapes at the size that the network was trained at."""
-    side = PORTS[name].record.size
-    return tap_shapes(drawn(name), (side, side))
+def played(name):
+    """The taps' shapes at the size of the training, and how often rules were used."""
+    used = []
+
+    def rule(x):
+        used.append(x.shape)
+        return x
+
+    model, side = drawn(name), PORTS[name].record.size
+    rules = Rules(relu=rule, relu6=rule)
+    counting = Model(
+        lambda variables, images, _: model.taps(variables, images, rules),
+        model.variables,
+        model.record,
+    )
+    return tap_shapes(counting, (side, side)), len(used)
+
+
+@cache
+def tap_names(module, side):
+    """The names of a module's taps in their order, in one trace."""
+    image = jax.ShapeDtypeStruct((1, side, side, 3), np.float32)
+    names = []
+
+    def trace(key, x):
+        taps, _ = module.init_with_output(key, x)
+        names.extend(taps)
+
+    jax.eval_shape(trace, jax.random.key(0), image)
+    return names
 
 
 def refused(says, function, *arguments):
@@ -59,12 +85,11 @@ def test_record(name):
 def test_taps_at_any_size(name):
     """From the smallest side on, square or not: the same taps in the same order."""
     model, record = drawn(name), PORTS[name].record
-    small = record.min_size
-    at_size = whole(name)
-    for size in ((small, small), (small + 3, small + 18)):
-        shapes = tap_shapes(model, size)
-        assert all(min(shape) > 0 for shape in shapes.values()), size
-        assert [n for n in at_size if n not in record.head_taps] == list(shapes)
+    size = record.min_size, record.min_size + 21
+    shapes = tap_shapes(model, size)
+    at_size, _ = played(name)
+    assert all(min(shape) > 0 for shape in shapes.values())
+    assert [n for n in at_size if n not in record.head_taps] == list(shapes)
     assert set(record.head_taps) <= set(at_size)
     assert all(len(shape) in (2, 4) for shape in at_size.values())
     if record.labels:
@@ -89,27 +114,20 @@ def test_smaller_than_the_smallest(name):
 @pytest.mark.parametrize("name", ONE_EACH)
 def test_redirectable_networks_follow_the_rules(name):
     """All their nonlinearities are the rules', and each leaves a tap before it."""
-    used = []
-
-    def rule(x):
-        used.append(x.shape)
-        return x
-
-    model, record = drawn(name), PORTS[name].record
-    image = jax.ShapeDtypeStruct((1, record.size, record.size, 3), np.float32)
-    rules = Rules(relu=rule, relu6=rule)
-    taps = jax.eval_shape(lambda v, x: model.taps(v, x, rules), model.variables, image)
+    taps, used = played(name)
     pre = [tap for tap in taps if tap.endswith("/pre")]
-    assert record.redirectable == bool(used)
-    assert len(used) <= len(pre)
+    assert PORTS[name].record.redirectable == (used > 0)
+    assert used <= len(pre)
 
 
 def test_sources_of_one_architecture_have_the_same_taps():
     """Where one file stops early, the taps of the others go on from there."""
     for name in dict.fromkeys(PROOFS.values()):
         first = ARCHITECTURES[architecture(name)]
-        if PORTS[name].network(PLAIN) != PORTS[first].network(PLAIN):
-            ours, theirs = list(whole(name)), list(whole(first))
+        module = PORTS[name].network(PLAIN)
+        if module != PORTS[first].network(PLAIN):
+            ours = tap_names(module, PORTS[name].record.size)
+            theirs = list(played(first)[0])
             common = [tap for tap in theirs if tap in ours]
             assert [tap for tap in ours if tap in theirs] == common
             assert len(common) >= 0.6 * min(len(ours), len(theirs)), (name, first)
@@ -117,12 +135,21 @@ def test_sources_of_one_architecture_have_the_same_taps():
 
 def test_another_networks_file_is_refused():
     """Both sides are printed: what is missing and what is left over."""
-    other = {"features.0.weight": np.zeros((64, 3, 3, 3), np.float32)}
+    tensors = {
+        "features.0.weight": np.zeros((64, 3, 3, 3), np.float32),
+        "no_such_layer": np.zeros(3, np.float32),
+    }
     for name in ONE_EACH:
-        port = PORTS[name]
         says = [f"weights of {name} do not fit", "missing", "unused    "]
-        tensors = other | {"no_such_layer": np.zeros(3, np.float32)}
-        refused(says, convert, port, tensors)
+        shapes = drawn(name).variables["params"]
+        refused(says, PORTS[name].convert, tensors, shapes, name)
+
+
+def test_errors_name_the_weight_set():
+    """Also where two weight sets have one converter."""
+    for name in ("squeezenet1_1.mxnet", "mobilenet_v2.torchvision-v2"):
+        says = [f"weights of {name} do not fit"]
+        refused(says, convert, PORTS[name], {"no_such_layer": np.zeros(3)})
 
 
 def test_names():

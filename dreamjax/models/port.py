@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,10 +49,15 @@ def parameter_shapes(port: Port) -> Shapes:
     The network is traced at the size that it was trained at, where even the layers of
     a head that takes one size only exist.
     """
-    side = port.record.size
-    image = jax.ShapeDtypeStruct((1, side, side, port.record.channels), jnp.float32)
+    return _shapes(port.network(PLAIN), port.record.size, port.record.channels)
+
+
+@cache
+def _shapes(module: nn.Module, side: int, channels: int) -> Shapes:
+    """Once for each network: a trace takes up to a second."""
+    image = jax.ShapeDtypeStruct((1, side, side, channels), jnp.float32)
     key = jax.ShapeDtypeStruct((), jax.random.key(0).dtype)
-    return jax.eval_shape(port.network(PLAIN).init, key, image)["params"]
+    return jax.eval_shape(module.init, key, image)["params"]
 
 
 def convert(port: Port, tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
