@@ -4,7 +4,8 @@ python -m experiments.rerun results/runs/quickstart/runs/run_0007.png
 python -m experiments.rerun picture.png --workdir=results/runs/again --crowd
 
 The run is made alone, which gives the same picture but for rounding (Adam may amplify
-it); --crowd makes all runs of its block again and gives the same bits.
+it); --crowd makes all runs of its block again and gives the same bits. Of a dream all
+runs are always made again.
 """
 
 from pathlib import Path
@@ -16,7 +17,8 @@ from absl import flags
 from dreamjax import models
 from dreamjax.cache import use_compile_cache
 from dreamjax.cli import launch
-from dreamjax.config import plain
+from dreamjax.config import as_config, plain
+from dreamjax.deepdream.run import dream
 from dreamjax.environment import environment
 from dreamjax.images import load_image, to_uint8
 from dreamjax.report.artifacts import pictures_of
@@ -43,6 +45,9 @@ def main(arguments: list[str]) -> int:
     for line in changes(recipe["environment"], environment()):
         print(line)
     folder = WORKDIR.value or f"results/runs/rerun_{picture.stem}"
+    if "octaves" in recipe["config"]:
+        result = dream(as_config(recipe["config"]), folder, model=model)[0]
+        return verdict(load_image(picture), result.images[recipe["run"]])
     runs, lanes = [recipe["run"]], None
     if CROWD.value:
         runs, lanes = recipe["crowd"]["runs"], recipe["crowd"]["lanes"]

@@ -244,6 +244,8 @@ def test_every_objective_can_be_written():
         "direction_at": 'direction_at("b8", vector, 0, x=0)',
         "random_direction": 'random_direction("b8", 1)',
         "energy": 'energy("b8")',
+        "one_of": 'one_of("b2, b8", 1)',
+        "guided": 'guided("b8")',
         "logit": "logit(1)",
         "probability": "probability(1)",
         "log_probability": "log_probability(1)",
@@ -259,7 +261,9 @@ def test_every_objective_can_be_written():
         parsed = parse_objective(line, hparams=["vector"])
         made = objectives.OBJECTIVES[name]
         assert parsed.objective.text == line
-        assert parsed.objective.needs_target == (name in ("match", "caricature"))
+        assert parsed.objective.needs_target == (
+            name in ("guided", "match", "caricature")
+        )
         assert made.__doc__
 
 

@@ -102,7 +102,7 @@ def film(
     check_film(config)
     photos = load_photos(config, report)
     require(len(photos) == 1, "image", config["image"], "a film starts from one photo")
-    (photo,) = photos.values()
+    ((_, photo),) = photos.values()
     workdir, count = Path(workdir), config["frames"]
     paths = [workdir / "frames" / f"{i:06d}.png" for i in range(count)]
     saved = workdir / "frames" / "next.npz"

@@ -5,6 +5,7 @@ a sheet of all runs, the log. A photo that is finished is not made again; one th
 interrupted goes on at the octave it had reached.
 """
 
+import hashlib
 import json
 import math
 import sys
@@ -65,6 +66,18 @@ class Studio(NamedTuple):
     reaches: Mapping[str, Reach | None]
     look: Look
     pictures: tuple[tuple[int, int], ...]
+
+
+class Photo(NamedTuple):
+    """A photo to dream.
+
+    Attributes:
+      source: what `config.image` calls it alone: its file, a shipped photo, or noise.
+      pixels: [H, W, 3] in [0, 1].
+    """
+
+    source: str
+    pixels: np.ndarray
 
 
 class Result(NamedTuple):
@@ -173,7 +186,7 @@ def dream(
     check_dream(config)
     photos = load_photos(config, report)
     workdir = Path(workdir)
-    sizes = [photo.shape[:2] for photo in photos.values()]
+    sizes = [photo.pixels.shape[:2] for photo in photos.values()]
     studio = open_studio(config, sizes, model)
     results = []
     for name, photo in photos.items():
@@ -184,8 +197,8 @@ def dream(
 
 def load_photos(
     config: Mapping[str, Any], report: Callable[[str], None]
-) -> dict[str, np.ndarray]:
-    """Returns name -> photo [H, W, 3], in the order of the files."""
+) -> dict[str, Photo]:
+    """Returns name -> photo, in the order of the files."""
     image, longest = config["image"], config["longest"]
     if image == NOISE:
         side = longest or 512
@@ -194,10 +207,10 @@ def load_photos(
         deviation = config["hparams"]["init_std"][0]
         noise = 0.5 + deviation * random.standard_normal((*size, 3))
         noise = np.clip(noise, 0, 1).astype(np.float32)
-        return {NOISE: _panorama(noise) if config["panorama"] else noise}
+        return {NOISE: Photo(NOISE, _panorama(noise) if config["panorama"] else noise)}
     paths = [Path(str(ASSETS / f"{image}.png"))] if image in PHOTOS else None
     paths = find_images([image]) if paths is None else paths
-    photos: dict[str, np.ndarray] = {}
+    photos: dict[str, Photo] = {}
     for path in paths:
         try:
             photo = load_photo(path, longest=longest or None, enlarge=True)
@@ -209,7 +222,7 @@ def load_photos(
         if config["panorama"]:
             photo = _panorama(photo)
         name = path.stem if path.stem not in photos else path.name
-        photos[name] = photo
+        photos[name] = Photo(image if image in PHOTOS else str(path), photo)
     require(len(photos) > 0, "image", image, "none of its files can be read")
     return photos
 
@@ -366,18 +379,21 @@ def _finished(
 def _make(
     studio: Studio,
     name: str,
-    photo: np.ndarray,
+    given: Photo,
     folder: Path,
     report: Callable[[str], None],
 ) -> Result:
     """Dreams one photo under all settings, into its folder."""
-    config = studio.config
+    photo = given.pixels
+    config = {**studio.config, "image": given.source}
+    studio = studio._replace(config=config)
     if math.prod(photo.shape[:2]) > LARGE:
         return_memory()
     count = number_of_runs(config)
     size = min(count, _at_once(studio, photo))
     easel = _easel(studio, photo.shape[:2], size)
-    experiment = easel.experiment
+    digest = hashlib.sha256(np.ascontiguousarray(photo)).hexdigest()
+    experiment = easel.experiment._replace(image_hashes={given.source: digest})
     blocks = [list(range(i, min(i + size, count))) for i in range(0, count, size)]
     with locked(folder):
         claim(folder, experiment.config)
