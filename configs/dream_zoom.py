@@ -19,6 +19,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.longest = 256
     config.octaves = 3
     config.frames = 100
+    config.programs = 3
     config.turn = 0.5
     if variant == "quicktest":
         shrink_dream(config)

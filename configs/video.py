@@ -24,6 +24,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.octaves = 3
     config.octave_scale = 1.8
     config.steps = 16
+    config.programs = 3
     if variant == "panorama":
         config.panorama = True
         config.longest = 1024

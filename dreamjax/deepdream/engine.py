@@ -98,7 +98,7 @@ class Passage(NamedTuple):
     alive: np.ndarray
 
 
-Watch = Callable[[int, int, DreamInfo, np.ndarray], None]
+Watch = Callable[[int, int, DreamInfo, Array], None]
 """(octave, steps done in it, info [R, ...], alive [R]) -> None."""
 
 
@@ -196,8 +196,7 @@ def make_dreamer(experiment: Experiment, plan: Plan, look: Look) -> Dreamer:
                 del views
                 state, info = here.climb(state, hp_here, score, found, small)
                 if watch is not None:
-                    alive = np.asarray(state.alive) & passage.alive
-                    watch(octave, step + 1, info, alive)
+                    watch(octave, step + 1, info, state.alive & passage.alive)
             dreamed = np.asarray(here.images(state, hp_here))
             alive = np.asarray(state.alive) & passage.alive
             passage = Passage(octave + 1, dreamed, alive)

@@ -485,12 +485,12 @@ def _block(
         ) as book,
     ):
 
-        def watch(octave: int, done: int, info: DreamInfo, alive: np.ndarray) -> None:
+        def watch(octave: int, done: int, info: DreamInfo, alive: Array) -> None:
             bar.update(1)
             step = octave * steps + done
             if done % config["log_every"] == 0 or done == steps:
                 info = jax.tree.map(np.asarray, info)
-                book.log(step, info, alive)
+                book.log(step, info, np.asarray(alive))
                 score = float(np.nanmean(info.score))
                 bar.set_postfix(octave=octave + 1, score=f"{score:.3g}")
 
