@@ -28,7 +28,7 @@ from benchmarks.speed import interleave, summarize
 from configs.dream import get_config
 from dreamjax import models
 from dreamjax.deepdream.octaves import octave_sizes
-from dreamjax.deepdream.run import make_painter, open_studio
+from dreamjax.deepdream.studio import make_painter, open_studio
 from dreamjax.environment import environment
 from dreamjax.files import write_text
 from dreamjax.inputs import load_photo

@@ -36,7 +36,8 @@ from dreamjax.cache import use_compile_cache
 from dreamjax.cli import launch
 from dreamjax.deepdream.film import moved
 from dreamjax.deepdream.octaves import octave_sizes, resizer
-from dreamjax.deepdream.run import dream, make_painter, make_scorer, open_studio
+from dreamjax.deepdream.run import dream
+from dreamjax.deepdream.studio import make_painter, make_scorer, open_studio
 from dreamjax.files import write_text
 from dreamjax.images import load_image, png_bytes, to_uint8
 from dreamjax.models.layers import PLAIN

@@ -61,6 +61,9 @@ def _one_line() -> Iterator[None]:
         yield
     except PARSING as error:
         said = str(error).replace("\\n", " ").replace("\\'", "'")
+        key = said.strip("\"'")
+        if key.isidentifier():  # all that ml_collections says where nothing is near
+            said = f"config.{key} is no key; hyperparameters are config.hparams.NAME"
         print(f"error: {' '.join(said.split())}", file=sys.stderr)
         sys.exit(BAD_INPUT)
 

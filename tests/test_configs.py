@@ -8,7 +8,7 @@ import pytest
 from dreamjax.build import build
 from dreamjax.config import base_config, check_keys
 from dreamjax.deepdream.config import check_dream, dream_config
-from dreamjax.deepdream.run import make_painter, open_studio
+from dreamjax.deepdream.studio import make_painter, open_studio
 from dreamjax.models import load
 from dreamjax.video.config import video_config
 

@@ -15,7 +15,13 @@ from scipy import ndimage
 from dreamjax.deepdream.config import check_dream, dream_config
 from dreamjax.deepdream.film import film, moved
 from dreamjax.deepdream.finish import blended, keep_color
-from dreamjax.deepdream.run import _easel, _keys, dream, make_painter, open_studio
+from dreamjax.deepdream.run import dream
+from dreamjax.deepdream.studio import (
+    keys_of,
+    make_easel,
+    make_painter,
+    open_studio,
+)
 from dreamjax.models import load
 from dreamjax.models.layers import PLAIN
 from dreamjax.panorama import seam
@@ -180,8 +186,8 @@ def test_runs_do_not_mix():
     studio = open_studio(config, [(48, 40)], model)
     alone = [make_painter(studio, (48, 40))(photo, run=i) for i in range(4)]
     assert len({picture.tobytes() for picture in alone}) == 4
-    easel = _easel(studio, (48, 40), 4)
-    made = easel.dream(photo, [0, 1, 2, 3], _keys(easel, [0, 1, 2, 3], 0))
+    easel = make_easel(studio, (48, 40), 4)
+    made = easel.dream(photo, [0, 1, 2, 3], keys_of(easel, [0, 1, 2, 3], 0))
     np.testing.assert_allclose(made.images, alone, atol=1e-5)
 
 

@@ -11,29 +11,14 @@ import pytest
 
 from dreamjax.images import png_bytes
 from dreamjax.report.page import write_page
+from tests import browser
 
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
-    None,
-)
-pytestmark = pytest.mark.skipif(
-    BROWSER is None,
-    reason="no chromium, chromium-browser or google-chrome on PATH",
-)
+pytestmark = browser.in_browser
 FLAGS = (
-    "--headless",
-    "--no-sandbox",
+    *browser.FLAGS,
     "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
     "--window-size=1400,1000",
     "--virtual-time-budget=2000",
-    "--enable-logging=stderr",
-    "--dump-dom",
 )
 
 # Appended to a copy of the page: a user who filters, groups, opens a run and walks on.
@@ -133,7 +118,7 @@ def visit(folder, name, hash_=""):
     shutil.rmtree(profile, ignore_errors=True)
     url = (folder / name).as_uri() + hash_
     done = subprocess.run(
-        [BROWSER, *FLAGS, f"--user-data-dir={profile}", url],
+        [browser.BROWSER, *FLAGS, f"--user-data-dir={profile}", url],
         capture_output=True,
         text=True,
         encoding="utf-8",

@@ -20,30 +20,14 @@ from PIL import Image
 from dreamjax import panorama
 from dreamjax.images import png_bytes
 from dreamjax.report.panorama_page import data_url, panorama_page
+from tests import browser
 
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
-    None,
-)
-in_browser = pytest.mark.skipif(
-    BROWSER is None,
-    reason="no chromium, chromium-browser or google-chrome on PATH",
-)
 FLAGS = (
-    "--headless",
-    "--no-sandbox",
+    *browser.FLAGS,
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
     "--window-size=600,600",
     "--virtual-time-budget=6000",
-    "--enable-logging=stderr",
-    "--dump-dom",
 )
 H, W = 256, 512
 
@@ -130,7 +114,7 @@ def visit(folder, name, user="", hash_="", before="", base=None, flags=(), quiet
     shutil.rmtree(profile, ignore_errors=True)
     url = (base or folder.as_uri()) + "/user.html" + hash_
     done = subprocess.run(
-        [BROWSER, *FLAGS, *flags, f"--user-data-dir={profile}", url],
+        [browser.BROWSER, *FLAGS, *flags, f"--user-data-dir={profile}", url],
         capture_output=True,
         text=True,
         encoding="utf-8",
@@ -197,7 +181,7 @@ VIEWS = [
 ]
 
 
-@in_browser
+@browser.in_browser
 def test_every_pixel_is_what_the_camera_sees(folder):
     user = f"""
       seen.views = {VIEWS}.map(([yaw, pitch, fov]) => {{
@@ -214,7 +198,7 @@ def test_every_pixel_is_what_the_camera_sees(folder):
     assert mean < 0.004 and most < 0.12
 
 
-@in_browser
+@browser.in_browser
 def test_mouse_keys_wheel_and_fingers(folder):
     user = """
       const h = $("canvas").clientHeight;
@@ -269,7 +253,7 @@ def test_mouse_keys_wheel_and_fingers(folder):
     assert dom.pressed == ["true", "false", "false"]  # the last one is the sound's
 
 
-@in_browser
+@browser.in_browser
 def test_dragging_takes_the_scene_along(folder):
     """What was under the pointer stays under it, near the middle."""
     user = """
@@ -287,7 +271,7 @@ def test_dragging_takes_the_scene_along(folder):
     assert np.abs(left - after[h - 50 : h, w - 50 : w]).mean() > 0.1
 
 
-@in_browser
+@browser.in_browser
 def test_a_view_coarser_than_the_panorama_has_no_line_at_the_wrap(folder):
     """Where a page is small its texture is seen through mipmaps, also at the wrap."""
     rng = np.random.default_rng(0)
@@ -309,7 +293,7 @@ def test_a_view_coarser_than_the_panorama_has_no_line_at_the_wrap(folder):
         assert column == pytest.approx(usual, rel=0.35)  # a line of one gray has 0
 
 
-@in_browser
+@browser.in_browser
 def test_files_beside_a_served_page_and_textures_that_are_too_wide(folder):
     narrow = """
       const real = WebGL2RenderingContext.prototype.getParameter;
@@ -330,7 +314,7 @@ def test_files_beside_a_served_page_and_textures_that_are_too_wide(folder):
     assert compare(other["shot"], picture(1), -170, 5, 50)[0] < 0.004
 
 
-@in_browser
+@browser.in_browser
 def test_what_cannot_be_shown_is_said(folder):
     shown = """
       seen.message = $("message").hidden ? "" : $("message").textContent;
@@ -363,7 +347,7 @@ def movie(path):
         file.mux(stream.encode())
 
 
-@in_browser
+@browser.in_browser
 def test_a_video_is_seen_around_and_plays(folder):
     movie(folder / "turn.webm")
     turn = data_url(folder / "turn.webm")

@@ -86,6 +86,21 @@ def test_a_stimulus_set_is_matched_and_graded(clip, tmp_path):
     assert scores[0] < scores[1] < scores[2]
 
 
+def test_a_panoramic_clip_wraps_and_has_a_page(tmp_path):
+    from dreamjax.video.clip import open_clip
+    from dreamjax.video.run import run_video
+    from dreamjax.video.writing import write_clip
+
+    around = noise(64, 128)
+    frames = [np.roll(around, 3 * i, axis=1) for i in range(3)]
+    clip = write_clip(tmp_path / "around.mp4", frames, 10, quality=4)
+    config = config_of(clip, panorama=True)
+    made = run_video(config, tmp_path / "out", model=tiny_model(), **QUIET)
+    assert open_clip(made.files["video"]).size == (64, 128)
+    assert "out.mp4" in made.files["look"].read_text("utf-8")
+    assert all(row["consistent"] > 0.9 for row in made.rows[1:])  # also at the wrap
+
+
 def test_wrong_settings_are_named(clip, tmp_path):
     from dreamjax.video.run import run_video
 

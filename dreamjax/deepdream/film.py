@@ -19,12 +19,8 @@ from tqdm import tqdm
 
 from dreamjax import checkpoint
 from dreamjax import config as configs
-from dreamjax.deepdream.run import (
-    load_photos,
-    make_painter,
-    number_of_runs,
-    open_studio,
-)
+from dreamjax.deepdream.run import load_photos
+from dreamjax.deepdream.studio import make_painter, number_of_runs, open_studio
 from dreamjax.environment import environment
 from dreamjax.errors import require
 from dreamjax.files import write_bytes, write_text

@@ -14,29 +14,32 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from dreamjax import checkpoint, models, sweep
+from dreamjax import checkpoint, sweep
 from dreamjax import config as configs
-from dreamjax.build import PHOTOS, Experiment, build
-from dreamjax.deepdream.config import NOISE, check_dream, sweep_config
-from dreamjax.deepdream.engine import Dreamed, Passage, make_dreamer
-from dreamjax.deepdream.finish import blended, keep_color
-from dreamjax.deepdream.network import Look, make_look
+from dreamjax.build import PHOTOS, Experiment
+from dreamjax.deepdream.config import NOISE, check_dream
+from dreamjax.deepdream.engine import Passage
 from dreamjax.deepdream.octaves import resizer
-from dreamjax.deepdream.plan import make_plan, sizes_of, told
-from dreamjax.deepdream.reach import Reach, measure_reach
+from dreamjax.deepdream.studio import (
+    Easel,
+    Studio,
+    finished,
+    keys_of,
+    make_easel,
+    number_of_runs,
+    open_studio,
+)
 from dreamjax.environment import environment
 from dreamjax.errors import require
 from dreamjax.files import write_bytes, write_text
-from dreamjax.images import load_image, png_bytes, to_uint8
+from dreamjax.images import png_bytes, to_uint8
 from dreamjax.inputs import find_images, load_photo
 from dreamjax.labels import ASSETS
 from dreamjax.logbook import Logbook, rewind
 from dreamjax.memory import return_memory
-from dreamjax.models.layers import PLAIN
 from dreamjax.models.model import Model
 from dreamjax.panorama import require_panorama
 from dreamjax.report.artifacts import write_artifacts
@@ -44,28 +47,9 @@ from dreamjax.report.panorama_page import data_url, panorama_page
 from dreamjax.runner import Interrupted, claim, load_block, locked, stop_requests
 from dreamjax.types import Array, DreamInfo
 
-PHOTO = "photo"  # the name of a photo for its own hyperparameters
 LOOKED_AT = 4  # runs of a panorama that its page embeds
 LARGE = 4_000_000  # pixels of a photo; from here on memory counts more than time
 SHOWN = 1024  # pixels of the longer side of TensorBoard's pictures
-
-
-class Studio(NamedTuple):
-    """What is made once and serves every picture.
-
-    Attributes:
-      config: of the dream, plain values.
-      model: the network.
-      reaches: of the taps that the objective reads.
-      look: the network's program, compiled at its first call.
-      pictures: (H, W) of all pictures to come, by which the tiles are chosen.
-    """
-
-    config: dict[str, Any]
-    model: Model
-    reaches: Mapping[str, Reach | None]
-    look: Look
-    pictures: tuple[tuple[int, int], ...]
 
 
 class Photo(NamedTuple):
@@ -94,73 +78,6 @@ class Result(NamedTuple):
     images: np.ndarray
     rows: list[dict[str, Any]]
     files: dict[str, Path]
-
-
-def open_studio(
-    config: Mapping[str, Any],
-    pictures: Sequence[tuple[int, int]],
-    model: Model | None = None,
-) -> Studio:
-    """Checks a config and loads what every picture needs.
-
-    Args:
-      config: of `dream_config`.
-      pictures: (H, W) of the pictures to come.
-      model: a network of your own; None loads config["model"].
-
-    Raises:
-      ValueError: naming the key, its value and what is allowed.
-    """
-    config = configs.plain(config)
-    check_dream(config)
-    model = models.load(config["model"]) if model is None else model
-    experiment = _experiment(config, model, pictures[0])
-    objective = experiment.objective
-    require(
-        objective.additive,
-        "objective",
-        objective.text,
-        "a dream is scored tile by tile, so it is a mean over positions or a class:"
-        " a layer, channel, direction, guided, one_of, logit, sums of these",
-    )
-    reaches = measure_reach(model, sorted({read.tap for read in objective.reads}))
-    look = make_look(experiment, reaches)
-    return Studio(config, model, reaches, look, tuple(pictures))
-
-
-def make_painter(studio: Studio, size: tuple[int, int]) -> Callable[..., np.ndarray]:
-    """Returns (photo [H, W, 3], frame=0, run=0) -> dreamed picture [H, W, 3].
-
-    For frames and for scripts of one's own: nothing is written. `frame` is folded into
-    the random key, so that every frame has draws of its own; `run` is one of the
-    config's settings. After-steps are made as the config says.
-
-    Args:
-      studio: from `open_studio`.
-      size: (H, W) of all photos.
-
-    Raises:
-      ValueError: as for `open_studio`.
-    """
-    easel = _easel(studio, size, 1)
-
-    def paint(photo: np.ndarray, frame: int = 0, run: int = 0) -> np.ndarray:
-        require(photo.shape == (*size, 3), "photo", photo.shape, f"{(*size, 3)}")
-        made = easel.dream(photo, [run], _keys(easel, [run], frame))
-        return _finished(studio.config, made.images, photo)[0]
-
-    return paint
-
-
-def make_scorer(studio: Studio, size: tuple[int, int]) -> Callable[[np.ndarray], float]:
-    """Returns (photo [H, W, 3]) -> the objective of the config's first run, as it is.
-
-    Args:
-      studio: from `open_studio`.
-      size: (H, W) of all photos.
-    """
-    easel = _easel(studio, size, 1)
-    return lambda photo: float(easel.score(photo, photo[None], [0])[0])
 
 
 def dream(
@@ -234,148 +151,6 @@ def _panorama(photo: np.ndarray) -> np.ndarray:
     return resizer("smooth", wraps=True)(photo, (width // 2, width))
 
 
-class _Easel(NamedTuple):
-    """What serves all photos of one size.
-
-    Attributes:
-      experiment: the sweep; the config in it is the dream's.
-      sizes: of the octaves.
-      said: a line about tiles and memory.
-      dream: (photo, runs, keys, …) -> Dreamed.
-      score: (photo, images [R, H, W, C], runs) -> [R].
-    """
-
-    experiment: Experiment
-    sizes: list[tuple[int, int]]
-    said: str
-    dream: Callable[..., Dreamed]
-    score: Callable[..., np.ndarray]
-
-
-def _easel(studio: Studio, size: tuple[int, int], runs: int) -> _Easel:
-    config, model = studio.config, studio.model
-    experiment = _experiment(config, model, size)
-    taps = sorted({read.tap for read in experiment.objective.reads})
-    plan, memory = make_plan(config, experiment, studio.reaches, studio.pictures, runs)
-    dreamer = make_dreamer(experiment, plan, studio.look)
-    sizes = sizes_of(config, size, plan.overlap.align)
-    strengths = [run["octave_strength"] for run in experiment.runs]
-    mask = _mask(config, size)
-    goals = _goals(experiment, taps)
-
-    def pick(
-        photo: np.ndarray, chosen: Sequence[int]
-    ) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Returns hp and the guides' activations of some runs."""
-        hp = sweep.take(experiment.values, chosen)
-        hp.pop("target", None)
-        if "reference" in hp:
-            own = [experiment.runs[i]["reference"] == PHOTO for i in chosen]
-            own = np.array(own).reshape(-1, 1, 1, 1)
-            hp["reference"] = jnp.where(own, photo[None], hp["reference"])
-        return hp, {name: goal[np.asarray(chosen)] for name, goal in goals.items()}
-
-    def dream_runs(
-        photo: np.ndarray, chosen: Sequence[int], keys: Array, **options: Any
-    ) -> Dreamed:
-        hp, own = pick(photo, chosen)
-        return dreamer.dream(
-            np.repeat(photo[None], len(chosen), axis=0),
-            sizes,
-            keys,
-            hp,
-            steps=config["steps"],
-            strength=np.array([strengths[i] for i in chosen], np.float32),
-            goals=own,
-            mask=mask,
-            **options,
-        )
-
-    def score(
-        photo: np.ndarray, images: np.ndarray, chosen: Sequence[int]
-    ) -> np.ndarray:
-        hp, own = pick(photo, chosen)
-        return dreamer.score(images, hp, goals=own)
-
-    return _Easel(experiment, sizes, told(plan, memory), dream_runs, score)
-
-
-def _experiment(
-    config: Mapping[str, Any],
-    model: Model,
-    size: tuple[int, int],
-) -> Experiment:
-    """Returns the sweep of a photo (H, W), with the octaves' strength in its runs."""
-    guides = {}
-    for name in dict.fromkeys(config["hparams"]["target"]):
-        if name != configs.NO_IMAGE:
-            guides[name] = _guide(name, config["guide_longest"], guides)
-    inner = sweep_config(config, size)
-    # Strengths are not the program's: they are swept along under a name that it reads.
-    runs = _runs(config)
-    columns = {
-        name: tuple(run[name] for run in runs)
-        for name in runs[0]
-        if name != "octave_strength"
-    }
-    columns = {
-        name: values if len(set(map(repr, values))) > 1 else values[:1]
-        for name, values in columns.items()
-    }
-    if all(len(values) == 1 for values in columns.values()):
-        columns["seed"] = columns["seed"] * len(runs)
-    inner |= {"hparams": columns, "sweep": "zip", "samples": 1}
-    blank = np.zeros((*size, 3), np.float32)  # each photo takes its place
-    experiment = build(inner, model, given={PHOTO: blank, **guides})
-    return experiment._replace(config=dict(config), runs=runs)
-
-
-def _guide(name: str, longest: int, others: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Returns a guide picture; all have the shape of the first."""
-    path = Path(str(ASSETS / f"{name}.png")) if name in PHOTOS else Path(name)
-    if others:
-        return load_image(path, next(iter(others.values())).shape[:2])
-    return load_photo(path, longest=longest or None)
-
-
-def _goals(experiment: Experiment, taps: Sequence[str]) -> dict[str, Array]:
-    """Returns tap -> activations [R, h, w, K] of each run's guide."""
-    if not experiment.objective.needs_target:
-        return {}
-    model = experiment.model
-    guides = experiment.values["target"]
-    unique, back = np.unique(guides, axis=0, return_inverse=True)
-
-    def features(variables: Any, images: Array) -> dict[str, Array]:
-        found = model.taps(variables, images, PLAIN)
-        return {tap: found[tap] for tap in taps}
-
-    found = jax.jit(features)(model.variables, jnp.asarray(unique))
-    return {tap: found[tap][back.reshape(-1)] for tap in taps}
-
-
-def _mask(config: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray | None:
-    """Returns the mask [H, W, 1] in [0, 1], the brightness of a picture, or None."""
-    if config["mask"] == "none":
-        return None
-    return load_image(config["mask"], size).mean(axis=2, keepdims=True)
-
-
-def _keys(easel: _Easel, runs: Sequence[int], frame: int) -> Array:
-    seeds = jnp.asarray(easel.experiment.values["seed"][np.asarray(runs)])
-    keys = sweep.run_keys(seeds, jnp.asarray(runs), common=True)
-    return jax.vmap(lambda key: jax.random.fold_in(key, frame))(keys)
-
-
-def _finished(
-    config: Mapping[str, Any], images: np.ndarray, photo: np.ndarray
-) -> np.ndarray:
-    """Returns images [R, H, W, 3] after the after-steps."""
-    if config["keep_color"]:
-        images = keep_color(images, photo[None])
-    return blended(images, photo[None], config["blend"])
-
-
 def _make(
     studio: Studio,
     name: str,
@@ -391,7 +166,7 @@ def _make(
         return_memory()
     count = number_of_runs(config)
     size = min(count, _at_once(studio, photo))
-    easel = _easel(studio, photo.shape[:2], size)
+    easel = make_easel(studio, photo.shape[:2], size)
     digest = hashlib.sha256(np.ascontiguousarray(photo)).hexdigest()
     experiment = easel.experiment._replace(image_hashes={given.source: digest})
     blocks = [list(range(i, min(i + size, count))) for i in range(0, count, size)]
@@ -410,7 +185,7 @@ def _make(
         for i in todo:
             _block(easel, photo, folder, i, blocks[i])
         rows, images = _collect(experiment, folder, blocks)
-        shown = _finished(config, images, photo)
+        shown = finished(config, images, photo)
         files = write_artifacts(
             experiment, folder, rows, shown[:, None], notes=_notes(experiment)
         )
@@ -435,20 +210,6 @@ def _look(folder: Path, photo: np.ndarray, rows: Sequence[Mapping[str, Any]]) ->
     return panorama_page(sources, folder.name)
 
 
-def number_of_runs(config: Mapping[str, Any]) -> int:
-    """Returns how many settings a config sweeps."""
-    return len(_runs(config))
-
-
-def _runs(config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return sweep.expand(
-        config["hparams"],
-        mode=config["sweep"],
-        samples=config["samples"],
-        seed=config["seed"],
-    )
-
-
 def _at_once(studio: Studio, photo: np.ndarray) -> int:
     """Returns how many runs are dreamed side by side."""
     config = studio.config
@@ -459,7 +220,7 @@ def _at_once(studio: Studio, photo: np.ndarray) -> int:
 
 
 def _block(
-    easel: _Easel, photo: np.ndarray, folder: Path, number: int, runs: list[int]
+    easel: Easel, photo: np.ndarray, folder: Path, number: int, runs: list[int]
 ) -> None:
     """Dreams one block of runs to its end, octave by octave."""
     config, experiment = easel.experiment.config, easel.experiment
@@ -508,7 +269,7 @@ def _block(
                     f" saved in {saved}. The same command goes on from there."
                 )
 
-        keys = _keys(easel, runs, 0)
+        keys = keys_of(easel, runs, 0)
         made = easel.dream(photo, runs, keys, watch=watch, after=after, passage=passage)
         before = easel.score(photo, np.repeat(photo[None], len(runs), axis=0), runs)
         reached = easel.score(photo, made.images, runs)
@@ -538,7 +299,7 @@ def _saved(folder: Path, block: int, octave: int) -> Path:
     return folder / "checkpoints" / f"block_{block:04d}_octave_{octave}.npz"
 
 
-def _passage(easel: _Easel, folder: Path, block: int, runs: int) -> Passage | None:
+def _passage(easel: Easel, folder: Path, block: int, runs: int) -> Passage | None:
     """Returns where an interrupted dream had got to, or None."""
     for octave in range(len(easel.sizes), 0, -1):
         saved = _saved(folder, block, octave)

@@ -11,15 +11,17 @@ import numpy as np
 from dreamjax import config as configs
 from dreamjax.deepdream.config import check_dream
 from dreamjax.deepdream.octaves import resizer
-from dreamjax.deepdream.run import (
+from dreamjax.deepdream.studio import (
     Studio,
     make_painter,
     number_of_runs,
     open_studio,
 )
 from dreamjax.errors import require
+from dreamjax.files import write_text
 from dreamjax.models.model import Model
 from dreamjax.panorama import require_panorama
+from dreamjax.report.panorama_page import panorama_page
 from dreamjax.video.clip import Clip, open_clip
 from dreamjax.video.config import VIDEO
 from dreamjax.video.dream_video import (
@@ -29,6 +31,10 @@ from dreamjax.video.dream_video import (
     dream_video,
 )
 
+SERVED = (
+    "From disk a browser may refuse to read the video beside this page: run"
+    " `python -m http.server` in this folder and open it from there.",
+)
 CIRCLE = 64  # a panorama's width is a multiple of it
 
 
@@ -70,7 +76,7 @@ def run_video(
     Args:
       config: of `video_config`.
       workdir: folder: `out.mp4` or `out.gif`, `frames/`, `metrics.csv`; with `compare`
-        also `plain/`, the same without carry.
+        also `plain/`, the same without carry; of a panorama `look.html`.
       model: a network of your own; None loads config["model"].
       report: takes each line of what is said.
 
@@ -106,7 +112,13 @@ def run_video(
         dream_video(clip, dream_frame, workdir / "plain", alone, report)
         plain = open_clip(workdir / "plain" / "frames")
 
-    return dream_video(clip, dream_frame, workdir, settings, report, plain=plain)
+    made = dream_video(clip, dream_frame, workdir, settings, report, plain=plain)
+    if not config["panorama"] or own["output"] != "mp4":
+        return made
+    page = panorama_page({"dream": made.files["video"].name}, workdir.name, SERVED)
+    made.files["look"] = write_text(workdir / "look.html", page)
+    report(f"{'look':9} {made.files['look']}")
+    return made
 
 
 def _dreamer(

@@ -9,7 +9,7 @@ import ml_collections
 import numpy as np
 
 from dreamjax import config as configs
-from dreamjax.deepdream.run import make_scorer, open_studio
+from dreamjax.deepdream.studio import make_scorer, open_studio
 from dreamjax.errors import require
 from dreamjax.match import (
     graded,
