@@ -368,6 +368,14 @@ def test_a_film_feeds_on_itself_and_goes_on(photos, tmp_path):
     assert [path.read_bytes() for path in again.frames] == three
 
 
+def test_an_mp4_without_its_library_is_refused_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)  # as if not installed
+    config = config_of(frames=2, film="mp4")
+    with pytest.raises(ValueError, match="requirements-video"):
+        film(config, tmp_path / "film", report=lambda line: None)
+    assert not (tmp_path / "film").exists()
+
+
 def test_a_rolled_panorama_dreams_the_rolled_dream():
     """Around the equator and with the poles as they lie; exact but for rounding."""
     model, photo = tiny_model(), noise(64, 128)

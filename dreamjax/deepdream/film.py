@@ -27,6 +27,7 @@ from dreamjax.files import write_bytes, write_text
 from dreamjax.images import load_image, png_bytes, to_uint8
 from dreamjax.models.model import Model
 from dreamjax.runner import Interrupted, claim, locked, stop_requests
+from dreamjax.video.clip import pyav
 from dreamjax.video.writing import write_clip
 
 STRIP = 6  # frames of the strip that shows a film at a glance
@@ -96,6 +97,8 @@ def film(
     """
     config = configs.plain(config)
     check_film(config)
+    if config["film"] == "mp4":
+        pyav()  # before the work, not after
     photos = load_photos(config, report)
     require(len(photos) == 1, "image", config["image"], "a film starts from one photo")
     ((_, photo),) = photos.values()

@@ -22,7 +22,7 @@ from dreamjax.files import write_text
 from dreamjax.models.model import Model
 from dreamjax.panorama import require_panorama
 from dreamjax.report.panorama_page import panorama_page
-from dreamjax.video.clip import Clip, open_clip
+from dreamjax.video.clip import Clip, open_clip, pyav
 from dreamjax.video.config import VIDEO
 from dreamjax.video.dream_video import (
     DreamFrame,
@@ -89,6 +89,8 @@ def run_video(
     config = {name: value for name, value in config.items() if name not in VIDEO}
     check_dream(config)
     require(own["stop"] >= 0, "stop", own["stop"], "0 for the clip's end, or a frame")
+    if own["output"] == "mp4":
+        pyav()  # before the work, not after
     clip = open_clip(config["image"])
     clip = scaled(clip, config["longest"], panorama=config["panorama"])
     require(own["carry_steps"] >= 0, "carry_steps", own["carry_steps"], "0 or more")
