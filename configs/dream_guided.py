@@ -5,7 +5,7 @@
         --workdir=results/runs/dream_guided
 
 Every position of EfficientNet-Lite0 `b7` climbs toward the position of the guide that
-it resembles most. The shipped pair, the cat guided by a cup of coffee: 15 s on 2 CPU
+it resembles most. The shipped pair, the cat guided by a cup of coffee: 12 s on 2 CPU
 cores. Expect the round rims and the grain of the table in the fur; with another guide,
 another weave.
 """

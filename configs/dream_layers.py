@@ -4,7 +4,7 @@
         --config.image=photo.jpg --workdir=results/runs/dream_layers
 
 Six layers of EfficientNet-Lite0 in one program (`one_of`), three strengths each: 18
-dreams of 320 px in 50 s on 2 CPU cores. Expect strokes, then eyes, then whole animals;
+dreams of 320 px in 22 s on 2 CPU cores. Expect strokes, then eyes, then whole animals;
 without detail from the coarser octaves (0) only the last octave's size of feature.
 """
 

@@ -3,7 +3,7 @@
     python -m experiments.dream --config=configs/dream_noise.py \
         --workdir=results/runs/dream_noise
 
-384 px in 6 octaves × 20 steps, 40 s on 2 CPU cores. Expect a carpet of eyes and fur.
+384 px in 6 octaves × 20 steps, 16 s on 2 CPU cores. Expect a carpet of eyes and fur.
 """
 
 from ml_collections import ConfigDict

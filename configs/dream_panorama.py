@@ -3,7 +3,7 @@
     python -m experiments.dream --config=configs/dream_panorama.py \
         --config.image=panorama.jpg --workdir=results/runs/dream_panorama
 
-An equirectangular picture, twice as wide as high, at 1024 px: 1 minute on 2 CPU cores.
+An equirectangular picture, twice as wide as high, at 1024 px: 27 s on 2 CPU cores.
 The poles are looked at by cameras of their own. `look.html` in the folder shows it from
 inside: turn with the mouse.
 """

@@ -4,7 +4,7 @@
         --config.image=photo.jpg --workdir=results/runs/dream_zoom
 
 100 frames of 256 px as a GIF (`--config.film=mp4` with requirements-video.txt), each
-5 % closer than the last and turned by half a degree: 3 minutes on 2 CPU cores. Expect
+5 % closer than the last and turned by half a degree: 50 s on 2 CPU cores. Expect
 the photo to be gone after some 30 frames, and animals growing out of animals.
 """
 
