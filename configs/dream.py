@@ -3,7 +3,7 @@
     python -m experiments.dream --config=configs/dream.py \
         --config.image=photo.jpg --workdir=results/runs/dream
 
-EfficientNet-Lite0 `b10`, 4 octaves × 1.4, 10 steps each, 512 px: 12 s on 2 CPU cores,
+EfficientNet-Lite0 `b10`, 4 octaves × 1.4, 10 steps each, 512 px: 15 s on 2 CPU cores,
 compile included. Expect eyes, snouts and fur. A folder or a glob dreams all its photos.
 """
 
