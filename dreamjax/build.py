@@ -4,6 +4,7 @@ All that a user can get wrong is found here, in the order in which it is read: k
 model, taps, objective, runs, image sizes. What comes out is pure functions and arrays.
 """
 
+import functools
 import hashlib
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -144,6 +145,7 @@ def build(
         pictures |= {start: load_picture(start, size, config["channels"])}
         start = pictures[start]
 
+    @functools.cache
     def pieces_at(size_: tuple[int, int]) -> Pieces:
         return Pieces(
             taps=_with_channels(model, config["channels"]),
@@ -219,6 +221,11 @@ def check_numbers(config: Mapping[str, Any]) -> tuple[int, int]:
     return size
 
 
+def picture_path(name: str) -> Path:
+    """Returns the file of a picture: a shipped photo by its name, or the path given."""
+    return Path(str(ASSETS / f"{name}.png")) if name in PHOTOS else Path(name)
+
+
 def load_picture(name: str, size: tuple[int, int], channels: int) -> np.ndarray:
     """Returns a picture [H, W, C] in [0, 1], cropped to the aspect and resized.
 
@@ -235,8 +242,7 @@ def load_picture(name: str, size: tuple[int, int], channels: int) -> np.ndarray:
             "a picture is needed here (hparams.target or hparams.reference): give a"
             f" file, or one of {', '.join(PHOTOS)}."
         )
-    path = Path(str(ASSETS / f"{name}.png")) if name in PHOTOS else Path(name)
-    image = load_image(path, size)
+    image = load_image(picture_path(name), size)
     require(channels in (1, 3), "channels", channels, "1 or 3 to start from a picture")
     return image if channels == 3 else image.mean(axis=2, keepdims=True)
 

@@ -1,12 +1,15 @@
 """What a run ran on: versions, device, commit."""
 
 import importlib.metadata
+import json
 import platform
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import jax
+
+from dreamjax.files import write_text
 
 PACKAGES = (
     "jax",
@@ -62,3 +65,9 @@ def environment() -> dict[str, Any]:
         "system": platform.platform(),
         "git": git_commit(),
     }
+
+
+def write_environment(workdir: Path) -> None:
+    """Writes `env.json` into a workdir."""
+    text = json.dumps(environment(), indent=2, sort_keys=True)
+    write_text(workdir / "env.json", text)

@@ -14,20 +14,12 @@ def atomic_open(path: str | Path, mode: str = "wb") -> Iterator[IO]:
 
     On an exception `path` keeps what it held and the temporary file is removed.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        encoding = None if "b" in mode else "utf-8"
-        with os.fdopen(handle, mode, encoding=encoding) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        _put(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
+    encoding = None if "b" in mode else "utf-8"
+    with (
+        _temporary(Path(path), suffix="") as name,
+        name.open(mode, encoding=encoding) as file,
+    ):
+        yield file
 
 
 @contextlib.contextmanager
@@ -37,17 +29,26 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     For writers that want a name and not a file. On success it is synced and renamed to
     `path`; on an exception `path` keeps what it held and the temporary file is removed.
     """
-    path = Path(path)
+    with _temporary(Path(path), suffix=Path(path).suffix) as name:
+        yield name
+
+
+@contextlib.contextmanager
+def _temporary(path: Path, *, suffix: str) -> Iterator[Path]:
+    """Gives an empty file beside `path` that takes its place in the end."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(
-        prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent
+        prefix=f".{path.name}.", suffix=suffix, dir=path.parent
     )
     os.close(handle)
     try:
         yield Path(name)
         with open(name, "rb") as file:
             os.fsync(file.fileno())
-        _put(name, path)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)
+        os.replace(name, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
@@ -66,10 +67,3 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
     with atomic_open(path, "wb") as file:
         file.write(data)
     return Path(path)
-
-
-def _put(temporary: str, path: Path) -> None:
-    umask = os.umask(0)
-    os.umask(umask)
-    os.chmod(temporary, 0o666 & ~umask)
-    os.replace(temporary, path)

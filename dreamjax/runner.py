@@ -16,6 +16,7 @@ with the same bits as if it had never stopped.
 
 import contextlib
 import fcntl
+import functools
 import json
 import math
 import signal
@@ -32,7 +33,7 @@ from tqdm import tqdm
 
 from dreamjax import checkpoint, sweep
 from dreamjax.build import Experiment, build
-from dreamjax.environment import environment
+from dreamjax.environment import write_environment
 from dreamjax.files import write_text
 from dreamjax.images import to_uint8
 from dreamjax.logbook import Logbook, rewind
@@ -100,12 +101,10 @@ def run(
     chosen = _chosen(experiment, runs)
     with locked(workdir):
         claim(workdir, {**experiment.config, "runs": runs, "lanes": lanes})
-        write_text(
-            workdir / "env.json", json.dumps(environment(), indent=2, sort_keys=True)
-        )
+        write_environment(workdir)
         size = lanes or sweep.block_size(len(chosen), experiment.limit)
         blocks = [chosen[i : i + size] for i in range(0, len(chosen), size)]
-        todo = [i for i in range(len(blocks)) if not _done(workdir, i).exists()]
+        todo = [i for i in range(len(blocks)) if not result_path(workdir, i).exists()]
         clock = _Clock(0.0, 0.0, 0)
         if todo:
             report(_plan(experiment, blocks, len(blocks) - len(todo), size))
@@ -120,7 +119,8 @@ def run(
             )
         else:
             report(f"{workdir} is finished: nothing to run.")
-        rows, images = _collect(experiment, workdir, blocks, size)
+        told = functools.partial(_told, experiment)
+        rows, images = collect(workdir, blocks, told, size)
         for line in warnings(rows, experiment):
             report(line)
         files = write_artifacts(experiment, workdir, rows, images)
@@ -196,7 +196,8 @@ def _chosen(experiment: Experiment, runs: Sequence[int] | None) -> list[int]:
     return list(runs)
 
 
-def _done(workdir: Path, block: int) -> Path:
+def result_path(workdir: Path, block: int) -> Path:
+    """Returns the file of a finished block."""
     return workdir / "results" / f"block_{block:04d}.npz"
 
 
@@ -397,7 +398,7 @@ def _finish(task: _Task, state: DreamState, dead: np.ndarray, book: Logbook) -> 
     book.finish(metrics, task.experiment.config["steps"])
     book.flush()
     checkpoint.save(
-        _done(task.workdir, task.number),
+        result_path(task.workdir, task.number),
         {"images": final["images"], "metrics": final["metrics"]},
         {"runs": task.runs, "metrics": list(final["metrics"])},
     )
@@ -456,24 +457,37 @@ def _final(task: _Task, state: DreamState, dead: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _collect(
-    experiment: Experiment, workdir: Path, blocks: list[list[int]], size: int
+def collect(
+    workdir: Path,
+    blocks: Sequence[list[int]],
+    told: Callable[[int], dict[str, Any]],
+    lanes: int | None = None,
 ) -> tuple[list[dict[str, Any]], np.ndarray]:
-    """Returns the summary rows and pictures of all finished blocks."""
+    """Returns the summary rows and pictures of all finished blocks.
+
+    Args:
+      workdir: the folder.
+      blocks: numbers of the runs of each.
+      told: run -> its hyperparameters, as written.
+      lanes: of one call; None where a block has as many as runs.
+    """
     rows, images = [], []
     for number, block in enumerate(blocks):
-        found, metrics = load_block(_done(workdir, number))
+        found, metrics = load_block(result_path(workdir, number))
         images.append(found)
         for lane, run_id in enumerate(block):
             row = {name: float(values[lane]) for name, values in metrics.items()}
-            alive, zero = row.pop("alive"), row.pop("zero_gradient")
+            alive, zero = row.pop("alive"), row.pop("zero_gradient", 0.0)
             rows.append(
                 {
                     "run": run_id,
-                    "hparams": _told(experiment, run_id),
+                    "hparams": told(run_id),
                     "metrics": {**row, "steps": int(row["steps"])},
                     "status": _status(bool(alive), bool(zero)),
-                    "crowd": {"runs": block, "lanes": size},
+                    "crowd": {
+                        "runs": block,
+                        "lanes": len(block) if lanes is None else lanes,
+                    },
                 }
             )
     return rows, np.concatenate(images)

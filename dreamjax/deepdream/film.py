@@ -7,7 +7,6 @@ made, and the float picture that the next one starts from is kept beside them: a
 that was interrupted goes on to the same frames.
 """
 
-import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,11 +18,12 @@ from tqdm import tqdm
 
 from dreamjax import checkpoint
 from dreamjax import config as configs
+from dreamjax.deepdream.config import check_dream
 from dreamjax.deepdream.run import load_photos
 from dreamjax.deepdream.studio import make_painter, number_of_runs, open_studio
-from dreamjax.environment import environment
+from dreamjax.environment import write_environment
 from dreamjax.errors import require
-from dreamjax.files import write_bytes, write_text
+from dreamjax.files import write_bytes
 from dreamjax.images import load_image, png_bytes, to_uint8
 from dreamjax.models.model import Model
 from dreamjax.runner import Interrupted, claim, locked, stop_requests
@@ -96,6 +96,7 @@ def film(
       Interrupted: Ctrl-C or SIGTERM, after a checkpoint.
     """
     config = configs.plain(config)
+    check_dream(config)
     check_film(config)
     if config["film"] == "mp4":
         pyav()  # before the work, not after
@@ -108,7 +109,7 @@ def film(
     settings = number_of_runs(config)
     with locked(workdir), stop_requests() as stop:
         claim(workdir, config)
-        write_text(workdir / "env.json", json.dumps(environment(), indent=2))
+        write_environment(workdir)
         first, start = 0, photo
         if saved.exists():
             (start,), meta = checkpoint.load(saved, (np.zeros_like(photo),))

@@ -14,7 +14,7 @@ from dreamjax.deepdream.tiles import Overlap, overlap_of, tile_shape
 from dreamjax.deepdream.views import Flat, Panorama
 from dreamjax.errors import require
 from dreamjax.models.model import Model, tap_shapes
-from dreamjax.sweep import free_memory
+from dreamjax.sweep import CPU_RUNS, free_memory
 
 Size = tuple[int, int]
 
@@ -76,8 +76,7 @@ def make_plan(
     ]
     circles = {w for _, w in sizes} if config["panorama"] else ()
     model = experiment.model
-    gigabytes = config["memory"]
-    allowed = int(gigabytes * 1e9) if gigabytes > 0 else free_memory() // 2
+    allowed = allowed_bytes(config)
     largest = max(h * w for h, w in sizes)
     whole = PICTURES * 4 * 3 * largest * runs
     per_pixel = bytes_per_pixel(model, list(reaches))
@@ -126,6 +125,24 @@ def make_plan(
         border=config["border"],
     )
     return plan, memory
+
+
+def allowed_bytes(config: Mapping[str, Any]) -> int:
+    """Returns what a dream may take: config["memory"], or half of what is free."""
+    if config["memory"] > 0:
+        return int(config["memory"] * 1e9)
+    return free_memory() // 2
+
+
+def runs_at_once(config: Mapping[str, Any], size: Size) -> int:
+    """Returns how many runs of a picture (H, W) are dreamed side by side.
+
+    Their whole pictures take a third of the memory at most.
+    """
+    if config["runs_per_call"]:
+        return config["runs_per_call"]
+    one = PICTURES * 4 * 3 * math.prod(size)
+    return max(1, min(CPU_RUNS, allowed_bytes(config) // 3 // one))
 
 
 def grouped(sizes: Sequence[Size], count: int) -> list[list[Size]]:

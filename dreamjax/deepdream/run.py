@@ -5,8 +5,8 @@ a sheet of all runs, the log. A photo that is finished is not made again; one th
 interrupted goes on at the octave it had reached.
 """
 
+import functools
 import hashlib
-import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,12 +17,13 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from dreamjax import checkpoint, sweep
+from dreamjax import checkpoint
 from dreamjax import config as configs
-from dreamjax.build import PHOTOS, Experiment
+from dreamjax.build import PHOTOS, Experiment, picture_path
 from dreamjax.deepdream.config import NOISE, check_dream
 from dreamjax.deepdream.engine import Passage
 from dreamjax.deepdream.octaves import resizer
+from dreamjax.deepdream.plan import runs_at_once
 from dreamjax.deepdream.studio import (
     Easel,
     Studio,
@@ -32,19 +33,25 @@ from dreamjax.deepdream.studio import (
     number_of_runs,
     open_studio,
 )
-from dreamjax.environment import environment
+from dreamjax.environment import write_environment
 from dreamjax.errors import require
 from dreamjax.files import write_bytes, write_text
 from dreamjax.images import png_bytes, to_uint8
 from dreamjax.inputs import find_images, load_photo
-from dreamjax.labels import ASSETS
 from dreamjax.logbook import Logbook, rewind
 from dreamjax.memory import return_memory
 from dreamjax.models.model import Model
 from dreamjax.panorama import require_panorama
 from dreamjax.report.artifacts import write_artifacts
 from dreamjax.report.panorama_page import data_url, panorama_page
-from dreamjax.runner import Interrupted, claim, load_block, locked, stop_requests
+from dreamjax.runner import (
+    Interrupted,
+    claim,
+    collect,
+    locked,
+    result_path,
+    stop_requests,
+)
 from dreamjax.types import Array, DreamInfo
 
 LOOKED_AT = 4  # runs of a panorama that its page embeds
@@ -125,8 +132,7 @@ def load_photos(
         noise = 0.5 + deviation * random.standard_normal((*size, 3))
         noise = np.clip(noise, 0, 1).astype(np.float32)
         return {NOISE: Photo(NOISE, _panorama(noise) if config["panorama"] else noise)}
-    paths = [Path(str(ASSETS / f"{image}.png"))] if image in PHOTOS else None
-    paths = find_images([image]) if paths is None else paths
+    paths = [picture_path(image)] if image in PHOTOS else find_images([image])
     photos: dict[str, Photo] = {}
     for path in paths:
         try:
@@ -165,16 +171,15 @@ def _make(
     if math.prod(photo.shape[:2]) > LARGE:
         return_memory()
     count = number_of_runs(config)
-    size = min(count, _at_once(studio, photo))
+    size = min(count, runs_at_once(config, photo.shape[:2]))
     easel = make_easel(studio, photo.shape[:2], size)
     digest = hashlib.sha256(np.ascontiguousarray(photo)).hexdigest()
     experiment = easel.experiment._replace(image_hashes={given.source: digest})
     blocks = [list(range(i, min(i + size, count))) for i in range(0, count, size)]
     with locked(folder):
         claim(folder, experiment.config)
-        where = environment()
-        write_text(folder / "env.json", json.dumps(where, indent=2, sort_keys=True))
-        todo = [i for i in range(len(blocks)) if not _done(folder, i).exists()]
+        write_environment(folder)
+        todo = [i for i in range(len(blocks)) if not result_path(folder, i).exists()]
         height, width = photo.shape[:2]
         said = f"{name} ({height} × {width}): {config['objective']} of"
         said += f" {studio.model.record.name}, {count} run{'s' * (count > 1)} ×"
@@ -184,7 +189,8 @@ def _make(
             report(easel.said)
         for i in todo:
             _block(easel, photo, folder, i, blocks[i])
-        rows, images = _collect(experiment, folder, blocks)
+        told = functools.partial(_told, experiment)
+        rows, images = collect(folder, blocks, told)
         shown = finished(config, images, photo)
         files = write_artifacts(
             experiment, folder, rows, shown[:, None], notes=_notes(experiment)
@@ -208,15 +214,6 @@ def _look(folder: Path, photo: np.ndarray, rows: Sequence[Mapping[str, Any]]) ->
     for row in rows[:LOOKED_AT]:
         sources[f"run {row['run']}"] = data_url(folder / row["image"])
     return panorama_page(sources, folder.name)
-
-
-def _at_once(studio: Studio, photo: np.ndarray) -> int:
-    """Returns how many runs are dreamed side by side."""
-    config = studio.config
-    if config["runs_per_call"]:
-        return config["runs_per_call"]
-    budget = config["memory"] * 1e9 or sweep.free_memory() / 2
-    return max(1, min(sweep.CPU_RUNS, int(budget / 3 / (14 * photo.nbytes))))
 
 
 def _block(
@@ -288,7 +285,7 @@ def _block(
         )
         book.flush()
     checkpoint.save(
-        _done(folder, number),
+        result_path(folder, number),
         {"images": made.images, "metrics": metrics},
         {"runs": runs, "metrics": list(metrics)},
     )
@@ -317,38 +314,11 @@ def _small(image: np.ndarray) -> np.ndarray:
     return image[::step, ::step]
 
 
-def _done(folder: Path, block: int) -> Path:
-    return folder / "results" / f"block_{block:04d}.npz"
-
-
 def _told(experiment: Experiment, run: int) -> dict[str, Any]:
     """Returns the hyperparameters of a run that the dream reads, as written."""
     values = experiment.runs[run]
     read = {*experiment.values, "octave_strength"}
     return {name: values[name] for name in values if name in read}
-
-
-def _collect(
-    experiment: Experiment, folder: Path, blocks: list[list[int]]
-) -> tuple[list[dict[str, Any]], np.ndarray]:
-    """Returns the summary rows and pictures [R, H, W, C] of all blocks."""
-    rows, images = [], []
-    for number, block in enumerate(blocks):
-        found, metrics = load_block(_done(folder, number))
-        images.append(found)
-        for lane, run in enumerate(block):
-            row = {name: float(values[lane]) for name, values in metrics.items()}
-            alive = bool(row.pop("alive"))
-            rows.append(
-                {
-                    "run": run,
-                    "hparams": _told(experiment, run),
-                    "metrics": {**row, "steps": int(row["steps"])},
-                    "status": "alive" if alive else "frozen",
-                    "crowd": {"runs": block, "lanes": len(block)},
-                }
-            )
-    return rows, np.concatenate(images)
 
 
 def _notes(experiment: Experiment) -> tuple[str, ...]:

@@ -6,7 +6,6 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +14,7 @@ import numpy as np
 
 from dreamjax import config as configs
 from dreamjax import models, sweep
-from dreamjax.build import PHOTOS, Experiment, build
+from dreamjax.build import Experiment, build, picture_path
 from dreamjax.deepdream.config import check_dream, sweep_config
 from dreamjax.deepdream.engine import Dreamed, make_dreamer
 from dreamjax.deepdream.finish import blended, keep_color
@@ -25,7 +24,6 @@ from dreamjax.deepdream.reach import Reach, measure_reach
 from dreamjax.errors import require
 from dreamjax.images import load_image
 from dreamjax.inputs import load_photo
-from dreamjax.labels import ASSETS
 from dreamjax.models.layers import PLAIN
 from dreamjax.models.model import Model
 from dreamjax.types import Array
@@ -41,6 +39,7 @@ class Studio(NamedTuple):
       model: the network.
       reaches: of the taps that the objective reads.
       look: the network's program, compiled at its first call.
+      goals: tap -> activations [R, h, w, K] of each run's guide.
       pictures: (H, W) of all pictures to come, by which the tiles are chosen.
     """
 
@@ -48,6 +47,7 @@ class Studio(NamedTuple):
     model: Model
     reaches: Mapping[str, Reach | None]
     look: Look
+    goals: Mapping[str, Array]
     pictures: tuple[tuple[int, int], ...]
 
 
@@ -83,13 +83,11 @@ def make_easel(studio: Studio, size: tuple[int, int], runs: int) -> Easel:
     """
     config, model = studio.config, studio.model
     experiment = _experiment(config, model, size)
-    taps = sorted({read.tap for read in experiment.objective.reads})
     plan, memory = make_plan(config, experiment, studio.reaches, studio.pictures, runs)
     dreamer = make_dreamer(experiment, plan, studio.look)
     sizes = sizes_of(config, size, plan.overlap.align)
     strengths = [run["octave_strength"] for run in experiment.runs]
     mask = _mask(config, size)
-    goals = _goals(experiment, taps)
 
     def pick(
         photo: np.ndarray, chosen: Sequence[int]
@@ -101,7 +99,8 @@ def make_easel(studio: Studio, size: tuple[int, int], runs: int) -> Easel:
             own = [experiment.runs[i]["reference"] == PHOTO for i in chosen]
             own = np.array(own).reshape(-1, 1, 1, 1)
             hp["reference"] = jnp.where(own, photo[None], hp["reference"])
-        return hp, {name: goal[np.asarray(chosen)] for name, goal in goals.items()}
+        own = np.asarray(chosen)
+        return hp, {name: goal[own] for name, goal in studio.goals.items()}
 
     def dream_runs(
         photo: np.ndarray, chosen: Sequence[int], keys: Array, **options: Any
@@ -160,7 +159,7 @@ def _experiment(
 
 def _guide(name: str, longest: int, others: Mapping[str, np.ndarray]) -> np.ndarray:
     """Returns a guide picture; all have the shape of the first."""
-    path = Path(str(ASSETS / f"{name}.png")) if name in PHOTOS else Path(name)
+    path = picture_path(name)
     if others:
         return load_image(path, next(iter(others.values())).shape[:2])
     return load_photo(path, longest=longest or None)
@@ -234,7 +233,8 @@ def open_studio(
     )
     reaches = measure_reach(model, sorted({read.tap for read in objective.reads}))
     look = make_look(experiment, reaches)
-    return Studio(config, model, reaches, look, tuple(pictures))
+    goals = _goals(experiment, list(reaches))
+    return Studio(config, model, reaches, look, goals, tuple(pictures))
 
 
 def make_painter(studio: Studio, size: tuple[int, int]) -> Callable[..., np.ndarray]:
