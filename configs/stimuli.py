@@ -6,8 +6,8 @@
 Every condition is matched to the control in mean luminance and contrast, frame by
 frame; `--config.spectrum=True` matches the radial power spectrum too, and
 `--config.scrambled=True` adds a phase-scrambled control. `statistics.csv` has a row per
-frame and condition. Needs requirements-video.txt. 24 frames of 320 px: 1 minute on 2
-CPU cores.
+frame and condition. Needs requirements-video.txt. 24 frames of 320 px: 31 s on 2 CPU
+cores.
 """
 
 from ml_collections import ConfigDict

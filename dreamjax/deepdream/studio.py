@@ -99,8 +99,8 @@ def make_easel(studio: Studio, size: tuple[int, int], runs: int) -> Easel:
             own = [experiment.runs[i]["reference"] == PHOTO for i in chosen]
             own = np.array(own).reshape(-1, 1, 1, 1)
             hp["reference"] = jnp.where(own, photo[None], hp["reference"])
-        own = np.asarray(chosen)
-        return hp, {name: goal[own] for name, goal in studio.goals.items()}
+        rows = np.asarray(chosen)
+        return hp, {name: goal[rows] for name, goal in studio.goals.items()}
 
     def dream_runs(
         photo: np.ndarray, chosen: Sequence[int], keys: Array, **options: Any
