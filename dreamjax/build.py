@@ -28,6 +28,7 @@ from dreamjax.objectives import Objective, check_objective
 from dreamjax.optimizers import make_optimizer, optimizer_hparams
 from dreamjax.params.image import STARTS, image_param
 from dreamjax.params.spatial import SPATIAL
+from dreamjax.plan import stages
 from dreamjax.projections import PROJECTIONS
 from dreamjax.regularizers import REGULARIZERS
 from dreamjax.transforms import TRANSFORMS, chain, output_shape
@@ -55,6 +56,8 @@ class Experiment(NamedTuple):
       penalties: names of the penalties in the program.
       image_hashes: picture name -> sha256 of its pixels, for the recipe.
       limit: the most runs of one call.
+      program: what the hyperparameters' values decide about the program: penalties,
+        projections, and the largest value of what transforms make room for.
     """
 
     config: dict[str, Any]
@@ -69,6 +72,12 @@ class Experiment(NamedTuple):
     penalties: tuple[str, ...]
     image_hashes: dict[str, str]
     limit: int
+    program: dict[str, Any]
+
+    def told(self, run: int) -> dict[str, Any]:
+        """Returns the hyperparameters of a run that the program reads, as written."""
+        values = self.runs[run]
+        return {name: values[name] for name in values if name in self.values}
 
 
 def build(
@@ -123,11 +132,9 @@ def build(
     numbers = {n: v for n, v in swept.items() if n not in IMAGES}
     penalties = _active_penalties(numbers)
     projections = _active_projections(numbers)
+    limits = _limits(numbers)
     transforms, names = text.parse_transforms(
-        config["transforms"],
-        factories=TRANSFORMS,
-        hparams=numbers,
-        limits=_limits(numbers),
+        config["transforms"], factories=TRANSFORMS, hparams=numbers, limits=limits
     )
     read = objective.hparams | names | _read_names(config, penalties, projections)
     configs.check_read(config["hparams"], read, sweep.varying(runs))
@@ -176,7 +183,7 @@ def build(
     check_size(model.record, view)
     view_shapes = tap_shapes(model, view)
     check_taps(model.record, aims, view_shapes, view)
-    limit = config["runs_per_call"] or sweep.runs_that_fit(view_shapes, config["batch"])
+    estimated = sweep.estimated_runs(view_shapes, config["batch"])
     return Experiment(
         config=config,
         model=model,
@@ -192,7 +199,12 @@ def build(
             name: hashlib.sha256(np.ascontiguousarray(image)).hexdigest()
             for name, image in pictures.items()
         },
-        limit=limit,
+        limit=config["runs_per_call"] or estimated,
+        program={
+            "penalties": list(penalties),
+            "projections": list(projections),
+            "limits": {name: limits[name] for name in sorted(names & limits.keys())},
+        },
     )
 
 
@@ -215,6 +227,7 @@ def check_numbers(config: Mapping[str, Any]) -> tuple[int, int]:
     least |= {"runs_per_call": 0, "steps_per_call": 0, "evaluation_draws": 1}
     for name, low in least.items():
         require(config[name] >= low, name, config[name], f"at least {low}")
+    stages(config)
     for step in config["image_steps"]:
         require(step >= 0, "image_steps", config["image_steps"], "steps are >= 0")
     choose("rows", config["rows"], config["hparams"])

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
+from dreamjax.interrupt import Interrupted
 from dreamjax.memory import keep_memory
-from dreamjax.runner import Interrupted
 
 BAD_INPUT, STOPPED = 2, 130
 

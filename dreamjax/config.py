@@ -67,12 +67,15 @@ def base_config() -> ml_collections.ConfigDict:
     config.sweep = "product"  # or zip, or zip(name, …)
     config.samples = 1  # draws of the hyperparameters that are distributions
     config.seed = 0  # of those draws
+    config.rungs = ()  # steps after which the weak runs stop: successive halving
+    config.keep = 0.5  # the part of each neuron's runs that goes on from a rung
     config.common_noise = True  # runs of one seed share noise and transforms
     config.runs_per_call = 0  # 0: as many as memory holds, on CPU at most 32
     config.steps_per_call = 0  # 0: 1 on CPU, up to 16 elsewhere
     config.log_every = 8  # steps
     config.image_steps = (0, 32, 64, 128)  # pictures for TensorBoard after so many
     config.checkpoint_seconds = 20.0
+    config.keep_states = True  # so that more steps can be added later
     config.evaluation_draws = 4  # of the transforms, for the final score
     config.rows = "unit"  # the hyperparameter that names the rows of the sheet
     config.tensorboard = True

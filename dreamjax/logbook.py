@@ -1,6 +1,8 @@
 """The logbook: `metrics.jsonl` and TensorBoard events of every run.
 
-`metrics.jsonl` has one line per run and logged step. Each run has its own TensorBoard
+`metrics.jsonl` has one line per run and logged step. While blocks are being made each
+has a file of its own, `metrics/block_0000.jsonl`, so that several processes can write;
+`merge_metrics` joins them. Each run has its own TensorBoard
 folder, `tb/run_0007`, so that runs can be overlaid, sorted by any hyperparameter and
 filtered by score:
 
@@ -70,13 +72,26 @@ def jsonable(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def rewind(workdir: Path, block: int, step: int) -> None:
-    """Drops the lines of `metrics.jsonl` that come after a checkpoint.
+def metrics_path(workdir: Path, block: int) -> Path:
+    """Returns the file of a block's logged numbers."""
+    return workdir / "metrics" / f"block_{block:04d}.jsonl"
 
-    Kept are all lines of other blocks, and those of `block` up to `step`; a last line
-    that a kill cut short goes too.
-    """
+
+def merge_metrics(workdir: Path) -> Path:
+    """Writes `metrics.jsonl`, the lines of all blocks; returns its path."""
     path = workdir / METRICS
+    with atomic_open(path, "wb") as file:
+        for part in sorted((workdir / "metrics").glob("block_*.jsonl")):
+            file.write(part.read_bytes())
+    return path
+
+
+def rewind(workdir: Path, block: int, step: int) -> None:
+    """Drops the lines of a block that come after a checkpoint.
+
+    A last line that a kill cut short goes too.
+    """
+    path = metrics_path(workdir, block)
     if not path.exists():
         return
     kept = []
@@ -85,7 +100,7 @@ def rewind(workdir: Path, block: int, step: int) -> None:
             row = json.loads(line)
         except json.JSONDecodeError:
             continue
-        if row["block"] != block or row["step"] <= step:
+        if row["step"] <= step:
             kept.append(line)
     with atomic_open(path, "w") as file:
         file.write("".join(f"{line}\n" for line in kept))
@@ -205,7 +220,9 @@ class Logbook:
             self._events = [_event_file(folder, resumed_at) for folder in folders]
         for path, values in zip(self._events, hparams, strict=False):
             _add(path, [_session_start(values)], 0)
-        self._file = (workdir / METRICS).open("a", encoding="utf-8")
+        path = metrics_path(workdir, block)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("a", encoding="utf-8")
 
     def __enter__(self) -> "Logbook":
         return self

@@ -3,47 +3,58 @@
 `run(config, workdir)` compiles one program, feeds every block of runs through it, and
 writes everything there is to keep into `workdir`:
 
-    config.json env.json       what ran, and on what
-    metrics.jsonl tb/          the log (see `dreamjax.logbook`)
-    checkpoints/block_0000.npz the block in flight
-    results/block_0000.npz     finished blocks: pictures and final metrics
-    runs/run_0000.png …        one picture per run, with its recipe inside
+    config.json env.json        what ran, and on what
+    plan.json                   which runs and blocks there are (`dreamjax.plan`)
+    metrics/ metrics.jsonl tb/  the log (`dreamjax.logbook`)
+    checkpoints/block_0000.npz  the blocks in flight
+    states/ results/            finished blocks (`dreamjax.shards`)
+    runs/run_0000.png …         one picture per run, with its recipe inside
     sheet.png summary.csv index.html
 
 Killed at any moment and started again it goes on from the last checkpoint and ends
-with the same bits as if it had never stopped.
+with the same bits as if it had never stopped. Started again with more runs or more
+steps it makes what is missing.
 """
 
-import contextlib
-import fcntl
-import functools
-import json
+import hashlib
 import math
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from dreamjax import checkpoint, sweep
+from dreamjax import plan as plans
+from dreamjax import shards, sweep
+from dreamjax.block import FULL, Bench, make_block
 from dreamjax.build import Experiment, build
+from dreamjax.diagnosis import warnings
 from dreamjax.environment import write_environment
-from dreamjax.files import write_text
-from dreamjax.images import to_uint8
-from dreamjax.logbook import Logbook, rewind
+from dreamjax.errors import require
+from dreamjax.footprint import free_memory, runs_that_fit
+from dreamjax.hosts import Hosts, share, this_host
+from dreamjax.interrupt import Interrupted, stop_requests
+from dreamjax.logbook import merge_metrics
 from dreamjax.models.model import Model
-from dreamjax.report.artifacts import pictures_of, write_artifacts
-from dreamjax.types import Array, DreamInfo, DreamState, Key
+from dreamjax.plan import Plan
+from dreamjax.report.artifacts import write_artifacts
+from dreamjax.report.values import key_of
+from dreamjax.workdir import as_json, check_claim, claim, is_running, locked
 
+FREE = (
+    *("steps", "hparams", "sweep", "samples", "seed", "draws"),  # what there is to make
+    *("log_every", "image_steps", "checkpoint_seconds", "rows", "tensorboard"),
+    *("runs_per_call", "steps_per_call", "keep_states"),
+)
+"""Config keys that may change when a sweep is started again: other runs, more steps,
+or nothing that a picture depends on."""
 
-class Interrupted(Exception):
-    """The user asked to stop; everything up to here is saved."""
+POLL = 0.5  # seconds between looks at what other processes have finished
+PATIENCE = 60.0  # seconds between lines about it
 
 
 class Result(NamedTuple):
@@ -64,10 +75,144 @@ class Result(NamedTuple):
     run_seconds: float
 
 
-class _Clock(NamedTuple):
-    compile: float
-    run: float
-    image_steps: int
+class _Sweep(NamedTuple):
+    """A sweep in its folder, as this process sees it.
+
+    Attributes:
+      experiment: its runs in the order of their numbers.
+      workdir: the folder.
+      wanted: numbers of the runs that are asked for.
+      order: number -> place of the run in the config's own list.
+      stages: steps at which runs are judged.
+      groups: run -> what it competes within.
+      hosts: this process and how many there are.
+      devices: that it computes with.
+      report: takes each line of what is said.
+    """
+
+    experiment: Experiment
+    workdir: Path
+    wanted: list[int]
+    order: list[int]
+    stages: tuple[int, ...]
+    groups: dict[int, Hashable]
+    hosts: Hosts
+    devices: Sequence[jax.Device]
+    report: Callable[[str], None]
+
+
+class _Shop:
+    """Compiles when something has to run, and keeps the time.
+
+    What memory turns out not to hold is made in smaller calls from then on.
+    """
+
+    def __init__(self, job: _Sweep):
+        self._job = job
+        self._bench: Bench | None = None
+        self.compile_seconds = self.run_seconds = 0.0
+        self.image_steps = 0
+
+    def size_of_blocks(self, runs: int) -> int:
+        """Returns the runs of one block: as many as one call holds, in even blocks.
+
+        On an accelerator the estimate is compiled, and where the program turns out to
+        need less than half of the memory a larger one is.
+        """
+        job = self._job
+        limit, devices = job.experiment.limit, len(job.devices)
+        if jax.default_backend() == "cpu":
+            return sweep.block_size(runs, limit, devices)
+        size = sweep.block_size(runs, limit * devices, devices)
+        fit = self._compile(size, job.stages)
+        if job.experiment.config["runs_per_call"] == 0 and size < runs:
+            larger = sweep.block_size(runs, max(fit, devices), devices)
+            if larger >= 2 * size:
+                self._bench = None
+                self._compile(larger, job.stages)
+                return larger
+        return size
+
+    def make(self, plan: Plan, number: int, bar: tqdm, stop: Sequence[int]) -> None:
+        """Makes one block."""
+        stops = [n for block in plan.blocks for n in (block.start, block.stop)]
+        stops += self._job.stages
+        if self._bench is None:
+            self._compile(plan.size, stops)
+        while True:
+            start = time.perf_counter()
+            try:
+                self.image_steps += make_block(self._bench, plan, number, bar, stop)
+                return
+            except jax.errors.JaxRuntimeError as error:
+                fewer = self._fewer(self._bench.program.runs, error)
+            finally:
+                self.run_seconds += time.perf_counter() - start
+            self._bench = None  # gives its memory back before the next is made
+            self._compile(fewer, stops)
+
+    def said(self) -> str:
+        """Returns how long it all took."""
+        line = f"compile {self.compile_seconds:.1f} s, run {self.run_seconds:.1f} s"
+        each = 1e3 * self.run_seconds / self.image_steps
+        return f"{line}, {each:.1f} ms per image-step"
+
+    def _compile(self, lanes: int, stops: Sequence[int]) -> int:
+        """Compiles for so many runs of one call, or as many as fit; returns these."""
+        job, start = self._job, time.perf_counter()
+        experiment = job.experiment
+        variables = sweep.everywhere(experiment.model.variables, job.devices)
+        while True:
+            try:
+                program = sweep.compile_program(
+                    experiment.step,
+                    experiment.evaluation,
+                    experiment.images,
+                    sweep.take(experiment.values, [0] * lanes),
+                    variables,
+                    steps=steps_per_call(experiment.config, stops),
+                    devices=job.devices,
+                )
+            except jax.errors.JaxRuntimeError as error:
+                lanes = self._fewer(lanes, error)
+                continue
+            fit = self._fit(program, variables)
+            if fit >= lanes or lanes <= len(job.devices):
+                break
+            job.report(f"{lanes} runs of one call do not fit the memory, {fit} do")
+            lanes = fit
+        salts = sweep.salts([experiment.told(i) for i in range(len(experiment.runs))])
+        self._bench = Bench(experiment, job.workdir, program, variables, salts)
+        seconds = time.perf_counter() - start
+        self.compile_seconds += seconds
+        job.report(f"compiled in {seconds:.1f} s")
+        return fit
+
+    def _fit(self, program: sweep.Program, variables: Any) -> int:
+        """Returns how many runs of one call the devices hold; a multiple of them."""
+        devices = self._job.devices
+        if program.footprint is None:
+            return program.runs
+        fixed = sum(leaf.nbytes for leaf in jax.tree.leaves(variables))
+        one_memory = devices[0].platform == "cpu"  # shared by all of them
+        free = free_memory(devices[0]) // (len(devices) if one_memory else 1)
+        each = program.runs // len(devices)
+        fit = runs_that_fit(program.footprint.peak, each, free, fixed)
+        return len(devices) * max(1, fit)
+
+    def _fewer(self, lanes: int, error: Exception) -> int:
+        """Returns half of so many runs of one call, after an out-of-memory error."""
+        devices = len(self._job.devices)
+        if not out_of_memory(error):
+            raise error
+        if lanes <= devices:
+            raise ValueError(
+                "one run does not fit the memory: set --config.remat=True,"
+                " --config.precision=bfloat16, or a smaller --config.size."
+            ) from error
+        fewer = max(1, lanes // devices // 2) * devices
+        self._job.report(f"out of memory with {lanes} runs of one call: {fewer} now")
+        return fewer
 
 
 def run(
@@ -77,113 +222,106 @@ def run(
     model: Model | None = None,
     runs: Sequence[int] | None = None,
     lanes: int | None = None,
+    devices: int | None = None,
     report: Callable[[str], None] = print,
 ) -> Result:
-    """Runs a sweep, or goes on with it, and returns what came out.
+    """Runs a sweep, goes on with it, or extends it, and returns what came out.
 
     Args:
       config: see `dreamjax.config`.
       workdir: folder; made if missing. It may hold an unfinished sweep of the same
-        config.
+        config, or a sweep with fewer runs or steps.
       model: a network of your own; None loads config["model"].
-      runs: numbers of the runs to make; None makes them all.
-      lanes: runs of one call; None takes as many as fit, in even blocks. What a run
+      runs: places in the config's list of the runs to make; None makes them all.
+      lanes: runs of one block; None takes as many as fit, in even blocks. What a run
         computes does not depend on it but for rounding.
+      devices: of this process, to spread the runs over; None takes all.
       report: takes each line of what is said.
 
     Raises:
       ValueError: bad input, before any compile; a workdir in use or with another
         config.
-      Interrupted: Ctrl-C or SIGTERM, after a checkpoint.
+      Interrupted: Ctrl-C, SIGTERM or a full disk; nothing finished is lost.
     """
-    workdir = Path(workdir)
+    workdir, hosts = Path(workdir), this_host()
     experiment = build(config, model)
     chosen = _chosen(experiment, runs)
-    with locked(workdir):
-        claim(workdir, {**experiment.config, "runs": runs, "lanes": lanes})
+    with locked(workdir, *hosts):
+        try:
+            return _run(experiment, workdir, chosen, lanes, devices, hosts, report)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            raise Interrupted(
+                f"the disk is full ({error}). All finished blocks are kept: free some"
+                " space, and the same command goes on from there."
+            ) from error
+
+
+def _run(
+    experiment: Experiment,
+    workdir: Path,
+    chosen: list[int],
+    lanes: int | None,
+    devices: int | None,
+    hosts: Hosts,
+    report: Callable[[str], None],
+) -> Result:
+    stages = plans.stages(experiment.config)
+    identity = {**experiment.config, "program": experiment.program}
+    digest = hashlib.sha256(as_json(identity).encode()).hexdigest()
+    if hosts.leads:
+        check_claim(workdir, identity, FREE)
+        old = _old_plan(workdir, report)
+    else:
+        old = _awaited_plan(workdir, digest, report)
+    told = [experiment.told(i) for i in range(len(experiment.runs))]
+    all_runs, numbers = plans.number_runs(() if old is None else old.runs, told)
+    if old is not None:
+        most = max((block.stop for block in old.blocks), default=0)
+        require(most <= stages[-1], "steps", stages[-1], f"the folder has {most} steps")
+    if hosts.leads:
+        claim(workdir, identity, FREE)
         write_environment(workdir)
-        size = lanes or sweep.block_size(len(chosen), experiment.limit)
-        blocks = [chosen[i : i + size] for i in range(0, len(chosen), size)]
-        todo = [i for i in range(len(blocks)) if not result_path(workdir, i).exists()]
-        clock = _Clock(0.0, 0.0, 0)
-        if todo:
-            report(_plan(experiment, blocks, len(blocks) - len(todo), size))
-            clock = _dream(experiment, workdir, blocks, todo, size, report)
-            report(
-                f"compile {clock.compile:.1f} s, run {clock.run:.1f} s"
-                + (
-                    f", {1e3 * clock.run / clock.image_steps:.1f} ms per image-step"
-                    if clock.image_steps
-                    else ""
-                )
-            )
-        else:
-            report(f"{workdir} is finished: nothing to run.")
-        told = functools.partial(_told, experiment)
-        rows, images = collect(workdir, blocks, told, size)
-        for line in warnings(rows, experiment):
-            report(line)
-        files = write_artifacts(experiment, workdir, rows, images)
+    order = [0] * len(numbers)
+    for place, number in enumerate(numbers):
+        order[number] = place
+    job = _Sweep(
+        experiment=renumbered(experiment, order),
+        workdir=workdir,
+        wanted=sorted(numbers[place] for place in chosen),
+        order=order,
+        stages=stages,
+        groups=_groups(experiment, told, numbers),
+        hosts=hosts,
+        devices=_devices(devices),
+        report=report,
+    )
+    shop = _Shop(job)
+    if hosts.leads:
+        fresh = _opened(job, shop, old, all_runs, lanes)._replace(digest=digest)
+        plan = _lead(job, shop, fresh)
+    else:
+        plan = _follow(job, shop)
+    rows, images = _collected(job, plan)
+    for line in warnings(rows, job.experiment):
+        report(line)
+    files: dict[str, Path] = {}
+    if hosts.leads:
+        merge_metrics(workdir)
+        files = write_artifacts(job.experiment, workdir, rows, images)
         for name, path in files.items():
             report(f"{name:9} {path}")
-    return Result(rows, images, files, clock.compile, clock.run)
+    return Result(rows, images, files, shop.compile_seconds, shop.run_seconds)
 
 
-@contextlib.contextmanager
-def locked(workdir: Path) -> Iterator[None]:
-    """Holds the workdir; the lock goes with the process, however it ends.
-
-    Raises:
-      ValueError: another process holds it, or the path is not a folder.
-    """
-    if workdir.exists() and not workdir.is_dir():
-        raise ValueError(f"workdir={str(workdir)!r} is a file, not a folder.")
-    workdir.mkdir(parents=True, exist_ok=True)
-    with (workdir / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ValueError(
-                f"workdir={str(workdir)!r} is in use by another process: wait for it,"
-                " or give another folder."
-            ) from None
-        yield
-
-
-def claim(workdir: Path, config: Mapping[str, Any]) -> None:
-    """Writes config.json, or checks that the one there is the same.
-
-    Raises:
-      ValueError: the workdir holds another config; the keys that differ are named.
-    """
-    path = workdir / "config.json"
-    wanted = json.dumps(config, indent=2, sort_keys=True)
-    if not path.exists():
-        write_text(path, wanted)
-        return
-    found = path.read_text(encoding="utf-8")
-    if json.loads(found) == json.loads(wanted):
-        return
-    old, new = _flat(json.loads(found)), _flat(json.loads(wanted))
-    differing = [
-        f"{name}: {old.get(name)!r} there, {new.get(name)!r} now"
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
-    ]
-    raise ValueError(
-        f"workdir={str(workdir)!r} holds another config: {'; '.join(differing[:8])}."
-        " Give another folder, or delete this one."
+def renumbered(experiment: Experiment, order: Sequence[int]) -> Experiment:
+    """Returns the experiment with its runs in another order."""
+    index = np.asarray(order)
+    return experiment._replace(
+        runs=[experiment.runs[i] for i in order],
+        values={name: rows[index] for name, rows in experiment.values.items()},
     )
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat
 
 
 def _chosen(experiment: Experiment, runs: Sequence[int] | None) -> list[int]:
@@ -196,22 +334,159 @@ def _chosen(experiment: Experiment, runs: Sequence[int] | None) -> list[int]:
     return list(runs)
 
 
-def result_path(workdir: Path, block: int) -> Path:
-    """Returns the file of a finished block."""
-    return workdir / "results" / f"block_{block:04d}.npz"
+def _devices(count: int | None) -> list[jax.Device]:
+    found = jax.local_devices()
+    most = len(found) if count is None else count
+    require(1 <= most <= len(found), "devices", count, f"1 … {len(found)} are here")
+    return found[:most]
 
 
-def _saved(workdir: Path, block: int) -> Path:
-    return workdir / "checkpoints" / f"block_{block:04d}.npz"
+def _groups(
+    experiment: Experiment, told: Sequence[Mapping[str, Any]], numbers: Sequence[int]
+) -> dict[int, Hashable]:
+    """Returns run -> the values of what its objective reads: its neuron, its class."""
+    read = sorted(experiment.objective.hparams)
+    return {
+        number: tuple(key_of(run.get(name)) for name in read)
+        for number, run in zip(numbers, told, strict=True)
+    }
 
 
-def _plan(experiment: Experiment, blocks: list, done: int, size: int) -> str:
-    config, record = experiment.config, experiment.model.record
-    runs = sum(len(block) for block in blocks)
+def _old_plan(workdir: Path, report: Callable[[str], None]) -> Plan | None:
+    """Returns the plan of a folder that holds one; a lost one from the results."""
+    old = plans.read_plan(workdir)
+    if old is None:
+        old = shards.rebuilt_plan(workdir, 1)
+        if old is not None:
+            report(f"{plans.PLAN} is missing: made again from {len(old.blocks)} blocks")
+    if old is not None:
+        for line in shards.set_damaged_aside(workdir, len(old.blocks)):
+            report(line)
+    return old
+
+
+def _opened(
+    job: _Sweep,
+    shop: _Shop,
+    old: Plan | None,
+    runs: tuple[dict[str, Any], ...],
+    lanes: int | None,
+) -> Plan:
+    """Returns the plan to work on, as written; compiles where it is a new one."""
+    size = lanes or (0 if old is None else old.size)
+    if size == 0:
+        size = shop.size_of_blocks(len(job.wanted))
+    blocks = () if old is None else old.blocks
+    return Plan(runs, size, blocks, complete=False, digest="")
+
+
+def _awaited_plan(workdir: Path, digest: str, report: Callable[[str], None]) -> Plan:
+    """Returns the plan that the first process makes of this config."""
+    said = time.monotonic()
+    while True:
+        plan = plans.read_plan(workdir)
+        if plan is not None and plan.digest == digest:
+            return plan
+        if time.monotonic() - said >= PATIENCE:
+            report("waiting for process 0 to plan this config")
+            said = time.monotonic()
+        time.sleep(POLL)
+
+
+def _lead(job: _Sweep, shop: _Shop, plan: Plan) -> Plan:
+    """Makes this process's share and plans what comes next, until all is done."""
+    first = True
+    with stop_requests() as stop:
+        while True:
+            plan = _advanced(job, plan)
+            plans.write_plan(job.workdir, plan)
+            if first:
+                todo = _todo(job.workdir, plan)
+                done = f"{job.workdir} is finished: nothing to run."
+                job.report(_said(job, plan) if todo else done)
+                first = False
+            if plan.complete:
+                break
+            _make_share(job, shop, plan, stop)
+            _await_others(job, plan, stop)
+    if shop.image_steps:
+        job.report(shop.said())
+    return plan
+
+
+def _follow(job: _Sweep, shop: _Shop) -> Plan:
+    """Makes this process's share of what the first one plans."""
+    with stop_requests() as stop:
+        while True:
+            plan = plans.read_plan(job.workdir)
+            if plan.complete:
+                break
+            _make_share(job, shop, plan, stop)
+            if stop:
+                raise Interrupted("stopped; the same command goes on from here.")
+            time.sleep(POLL)
+    if shop.image_steps:
+        job.report(shop.said())
+    return plan
+
+
+def _todo(workdir: Path, plan: Plan) -> list[int]:
+    """Returns the numbers of the blocks that are not finished."""
+    return [
+        number
+        for number, block in enumerate(plan.blocks)
+        if block.runs and not shards.result_path(workdir, number).exists()
+    ]
+
+
+def _advanced(job: _Sweep, plan: Plan) -> Plan:
+    """Returns the plan with what comes next, once all of its blocks are finished."""
+    if _todo(job.workdir, plan):
+        return plan
+    outcomes = shards.outcomes(job.workdir, plan)
+    keep = job.experiment.config["keep"]
+    return plans.advance(plan, job.wanted, job.stages, keep, job.groups, outcomes)
+
+
+def _make_share(job: _Sweep, shop: _Shop, plan: Plan, stop: Sequence[int]) -> None:
+    mine = share(_todo(job.workdir, plan), job.hosts)
+    if not mine:
+        return
+    total = sum(plan.blocks[i].stop - plan.blocks[i].start for i in mine)
+    with tqdm(total=total, unit="step", file=sys.stderr, mininterval=0.5) as bar:
+        for number in mine:
+            shop.make(plan, number, bar, stop)
+
+
+def _await_others(job: _Sweep, plan: Plan, stop: Sequence[int]) -> None:
+    """Waits until the other processes have finished their blocks."""
+    said = time.monotonic()
+    while todo := _todo(job.workdir, plan):
+        if stop:
+            raise Interrupted("stopped; the same command goes on from here.")
+        if time.monotonic() - said >= PATIENCE:
+            said = time.monotonic()
+            owners = sorted({number % job.hosts.processes for number in todo})
+            lost = [p for p in owners if not is_running(job.workdir, p)]
+            job.report(
+                f"waiting for blocks {todo[:8]} of processes {owners}"
+                + (f"; not running, to be started again: {lost}" if lost else "")
+            )
+        time.sleep(POLL)
+
+
+def _said(job: _Sweep, plan: Plan) -> str:
+    config, record = job.experiment.config, job.experiment.model.record
+    todo = _todo(job.workdir, plan)
+    done = len(plan.blocks) - len(todo)
+    rungs = "".join(f" {stop} →" for stop in job.stages[:-1])
     return (
-        f"{config['objective']} of {record.name}: {_count(runs, 'run')} ×"
-        f" {_count(config['batch'], 'image')} × {_count(config['steps'], 'step')} in"
-        f" {_count(len(blocks), 'block')} of {size}, one compiled program"
+        f"{config['objective']} of {record.name}: {_count(len(job.wanted), 'run')} ×"
+        f" {_count(config['batch'], 'image')} ×{rungs}"
+        f" {_count(config['steps'], 'step')} in {_count(len(plan.blocks), 'block')} of"
+        f" {plan.size}, one compiled program"
+        + (f" on {len(job.devices)} devices" if len(job.devices) > 1 else "")
+        + (f"; process {job.hosts.process}" if job.hosts.processes > 1 else "")
         + (f"; {_count(done, 'block')} done before" if done else "")
     )
 
@@ -220,340 +495,41 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
-def steps_per_call(config: Mapping[str, Any]) -> int:
+def steps_per_call(config: Mapping[str, Any], stops: Sequence[int] = ()) -> int:
     """Returns how many steps one call makes, so that no logged step falls inside.
 
     One on CPU, where `lax.scan` around convolutions costs 2.5–4 times; elsewhere up to
     16, or config["steps_per_call"].
+
+    Args:
+      config: of the sweep.
+      stops: steps at which blocks begin and end.
     """
     most = config["steps_per_call"]
     if most == 0:
         most = 1 if jax.default_backend() == "cpu" else 16
-    stops = [config["steps"], config["log_every"], *config["image_steps"]]
-    common = math.gcd(*stops)
+    logged = [config["steps"], config["log_every"], *config["image_steps"]]
+    common = math.gcd(*logged, *stops)
     return max(n for n in range(1, common + 1) if common % n == 0 and n <= max(most, 1))
 
 
-def _dream(
-    experiment: Experiment,
-    workdir: Path,
-    blocks: list[list[int]],
-    todo: list[int],
-    size: int,
-    report: Callable[[str], None],
-) -> _Clock:
-    """Compiles once and runs the blocks that are left."""
-    config = experiment.config
-    lanes = [_lanes(block, size) for block in blocks]
-    calls = steps_per_call(config)
-    start = time.perf_counter()
-    program = sweep.compile_block(
-        experiment.step,
-        experiment.evaluation,
-        experiment.images,
-        sweep.take(experiment.values, lanes[todo[0]]),
-        experiment.model.variables,
-        steps=calls,
+def out_of_memory(error: Exception) -> bool:
+    """Tells whether a device had no memory left."""
+    said = str(error).lower()
+    return "resource_exhausted" in said or "out of memory" in said
+
+
+def _collected(job: _Sweep, plan: Plan) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """Returns the summary rows and pictures of the runs that are asked for."""
+    blocks: dict[int, list[int]] = {}
+    for run, number in plans.last_blocks(plan, job.wanted).items():
+        blocks.setdefault(number, []).append(run)
+    rows, images = shards.collect(
+        job.workdir, blocks, job.experiment.told, lanes=plan.size
     )
-    compiled = time.perf_counter() - start
-    report(f"compiled in {compiled:.1f} s")
-    steps, before = config["steps"], time.perf_counter()
-    done = 0
-    with (
-        stop_requests() as stop,
-        tqdm(
-            total=steps * len(todo), unit="step", file=sys.stderr, mininterval=0.5
-        ) as bar,
-    ):
-        for i in todo:
-            hp = sweep.take(experiment.values, lanes[i])
-            keys = sweep.run_keys(
-                hp["seed"], jnp.asarray(lanes[i]), common=config["common_noise"]
-            )
-            task = _Task(experiment, workdir, i, blocks[i], hp, program)
-            done += _dream_block(task, keys, bar, stop)
-    image_steps = done * size * config["batch"]
-    return _Clock(compiled, time.perf_counter() - before, image_steps)
-
-
-def _lanes(block: list[int], size: int) -> list[int]:
-    """Fills a block to `size` with copies of its last run: one shape, one program."""
-    return block + [block[-1]] * (size - len(block))
-
-
-@contextlib.contextmanager
-def stop_requests() -> Iterator[list[int]]:
-    """Collects Ctrl-C and SIGTERM in a list; a second Ctrl-C interrupts at once.
-
-    An exception inside a donated call would lose the state that is being saved.
-    """
-    asked: list[int] = []
-
-    def ask(number: int, frame: Any) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    try:
-        old = {n: signal.signal(n, ask) for n in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: signals are the caller's business
-        old = {}
-    try:
-        yield asked
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
-
-
-class _Task(NamedTuple):
-    """One block of runs, and what it runs with."""
-
-    experiment: Experiment
-    workdir: Path
-    number: int
-    runs: list[int]
-    hp: dict[str, Array]  # of all lanes, the filling ones too
-    program: sweep.Block
-
-
-def _dream_block(task: _Task, keys: Key, bar: tqdm, stop: list[int]) -> int:
-    """Runs one block to its end; returns the steps that it took."""
-    config = task.experiment.config
-    state, dead, first = _begin(task, keys)
-    bar.update(first)
-    with Logbook(
-        task.workdir,
-        task.number,
-        task.runs,
-        hparams=[_told(task.experiment, run) for run in task.runs],
-        resumed_at=first,
-        tensorboard=config["tensorboard"],
-    ) as book:
-        if first == 0 and config["tensorboard"] and 0 in config["image_steps"]:
-            book.pictures(0, _shown(task, state))
-        state, dead = _climb(task, state, dead, first, book, bar, stop)
-        _finish(task, state, dead, book)
-    return config["steps"] - first
-
-
-def _begin(task: _Task, keys: Key) -> tuple[DreamState, np.ndarray, int]:
-    """Returns the state to go on from, which runs are dead, and the steps done."""
-    state, first = task.program.init(keys, task.hp), 0
-    dead = np.zeros(len(keys), bool)
-    saved = _saved(task.workdir, task.number)
-    if saved.exists():
-        (state, dead), meta = checkpoint.load(saved, (state, dead))
-        first = meta["step"]
-    rewind(task.workdir, task.number, first)
-    return state, np.asarray(dead), first
-
-
-def _climb(
-    task: _Task,
-    state: DreamState,
-    dead: np.ndarray,
-    step: int,
-    book: Logbook,
-    bar: tqdm,
-    stop: list[int],
-) -> tuple[DreamState, np.ndarray]:
-    """Makes all steps that are left: updates, log, pictures, checkpoints."""
-    experiment, program, config = task.experiment, task.program, task.experiment.config
-    saved, at = _saved(task.workdir, task.number), time.monotonic()
-    wanted = set(config["image_steps"]) if config["tensorboard"] else set()
-    while step < config["steps"]:
-        state, info = program.update(state, task.hp, experiment.model.variables)
-        step += program.steps
-        bar.update(program.steps)
-        if step == program.steps:
-            dead = _dead(info)
-            for line in dead_runs(_of(task.runs, dead), experiment):
-                bar.write(line, file=sys.stderr)
-        if step % config["log_every"] == 0 or step == config["steps"]:
-            dead = dead & _dead(info)
-            last, alive = sweep.last_info(info), np.asarray(state.alive)
-            book.log(step, last, alive)
-            bar.set_postfix(_glance(last.score[: len(task.runs)], alive))
-        if step in wanted:
-            book.pictures(step, _shown(task, state))
-        if stop or time.monotonic() - at >= config["checkpoint_seconds"]:
-            book.flush()
-            checkpoint.save(saved, (state, dead), {"step": step})
-            at = time.monotonic()
-        if stop:
-            raise Interrupted(
-                f"stopped at step {step} of {config['steps']}, block {task.number + 1};"
-                f" saved in {saved}. The same command goes on from there."
-            )
-    return state, dead
-
-
-def _finish(task: _Task, state: DreamState, dead: np.ndarray, book: Logbook) -> None:
-    """Judges a block's pictures and makes its result durable."""
-    final = _final(task, state, dead)
-    metrics = [
-        {name: float(values[lane]) for name, values in final["metrics"].items()}
-        for lane in range(len(task.runs))
-    ]
-    book.finish(metrics, task.experiment.config["steps"])
-    book.flush()
-    checkpoint.save(
-        result_path(task.workdir, task.number),
-        {"images": final["images"], "metrics": final["metrics"]},
-        {"runs": task.runs, "metrics": list(final["metrics"])},
-    )
-    _saved(task.workdir, task.number).unlink(missing_ok=True)
-
-
-def _dead(info: DreamInfo) -> np.ndarray:
-    """Returns [R]: the score had no gradient in any step and image of [n, R, B]."""
-    return np.all(np.asarray(info.grad_norm) == 0, axis=(0, 2))
-
-
-def _of(block: list[int], lanes: np.ndarray) -> list[int]:
-    return [run for run, yes in zip(block, lanes, strict=False) if yes]
-
-
-def _shown(task: _Task, state: DreamState) -> list[np.ndarray]:
-    images = np.asarray(task.program.images(state, task.hp))[: len(task.runs)]
-    return [to_uint8(picture) for picture in pictures_of(images)]
-
-
-def _glance(score: np.ndarray, alive: np.ndarray) -> dict[str, str]:
-    shown = {"score": f"{np.nanmean(np.where(np.isfinite(score), score, 0)):.3g}"}
-    frozen = int(np.sum(~alive))
-    return shown | ({"frozen": str(frozen)} if frozen else {})
-
-
-def _told(experiment: Experiment, run: int) -> dict[str, Any]:
-    """Returns the hyperparameters of a run that the program reads, as written."""
-    values = experiment.runs[run]
-    return {name: values[name] for name in values if name in experiment.values}
-
-
-def _final(task: _Task, state: DreamState, dead: np.ndarray) -> dict[str, Any]:
-    """Returns the pictures and the final metrics [R] of a finished block."""
-    program, hp, runs = task.program, task.hp, len(task.runs)
-    variables = task.experiment.model.variables
-    plain, penalty = program.plain(state, hp, variables)
-    robust = np.mean(
-        [
-            program.robust(state, hp, variables, jnp.asarray(draw, jnp.int32))
-            for draw in range(task.experiment.config["evaluation_draws"])
-        ],
-        axis=0,
-    )
-    metrics = {
-        "score": np.mean(robust, axis=1),
-        "score_plain": np.mean(plain, axis=1),
-        **{f"penalty/{n}": np.mean(v, axis=1) for n, v in sorted(penalty.items())},
-        "steps": np.asarray(state.step, np.float32),
-        "alive": np.asarray(state.alive, np.float32),
-        "zero_gradient": np.asarray(dead, np.float32),
-    }
-    return {
-        "images": np.asarray(program.images(state, hp))[:runs],
-        "metrics": {name: np.asarray(v)[:runs] for name, v in metrics.items()},
-    }
-
-
-def collect(
-    workdir: Path,
-    blocks: Sequence[list[int]],
-    told: Callable[[int], dict[str, Any]],
-    lanes: int | None = None,
-) -> tuple[list[dict[str, Any]], np.ndarray]:
-    """Returns the summary rows and pictures of all finished blocks.
-
-    Args:
-      workdir: the folder.
-      blocks: numbers of the runs of each.
-      told: run -> its hyperparameters, as written.
-      lanes: of one call; None where a block has as many as runs.
-    """
-    rows, images = [], []
-    for number, block in enumerate(blocks):
-        found, metrics = load_block(result_path(workdir, number))
-        images.append(found)
-        for lane, run_id in enumerate(block):
-            row = {name: float(values[lane]) for name, values in metrics.items()}
-            alive, zero = row.pop("alive"), row.pop("zero_gradient", 0.0)
-            rows.append(
-                {
-                    "run": run_id,
-                    "hparams": told(run_id),
-                    "metrics": {**row, "steps": int(row["steps"])},
-                    "status": _status(bool(alive), bool(zero)),
-                    "crowd": {
-                        "runs": block,
-                        "lanes": len(block) if lanes is None else lanes,
-                    },
-                }
-            )
-    return rows, np.concatenate(images)
-
-
-def load_block(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Returns the images and metrics of one finished block.
-
-    Raises:
-      ValueError: the file is damaged.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            names = json.loads(str(file[checkpoint.META]))["metrics"]
-            leaves = [file[n] for n in sorted(file.files) if n != checkpoint.META]
-    except Exception as error:
-        raise ValueError(
-            f"result {str(path)!r} is damaged ({error}). Delete it to run its block"
-            " again."
-        ) from error
-    return leaves[0], dict(zip(sorted(names), leaves[1:], strict=True))
-
-
-def _status(alive: bool, zero: bool) -> str:
-    if not alive:
-        return "frozen"
-    return "zero gradient" if zero else "alive"
-
-
-def warnings(rows: list[dict[str, Any]], experiment: Experiment) -> list[str]:
-    """Returns what a reader must know of runs that came to nothing."""
-    lines = []
-    frozen = [row["run"] for row in rows if row["status"] == "frozen"]
-    if frozen:
-        lines.append(
-            f"frozen: runs {_some(frozen)} met a non-finite update and stopped at their"
-            " last finite picture; a smaller learning rate or penalty may help."
-        )
-    dead = [row["run"] for row in rows if row["status"] == "zero gradient"]
-    return lines + dead_runs(dead, experiment)
-
-
-def dead_runs(dead: list[int], experiment: Experiment) -> list[str]:
-    """Returns a line about runs whose score had no gradient at all, or none.
-
-    This is the gray picture that users of every such tool ask about: a unit that is
-    off on the whole image gives the pixels nothing to climb.
-    """
-    if not dead:
-        return []
-    taps = sorted({read.tap for read in experiment.objective.reads})
-    remedy = [
-        f"aim before the nonlinearity ({tap}/pre)"
-        for tap in taps
-        if not tap.endswith("/pre")
-    ]
-    if experiment.model.record.redirectable and not experiment.config["redirect_relu"]:
-        remedy.append("set --config.redirect_relu=True")
-    remedy.append("start from another seed or a larger init_std")
-    return [
-        f"zero gradient: in runs {_some(dead)} every gradient of the score is exactly"
-        f" zero, so nothing moves: what the objective reads of {', '.join(taps)} is"
-        f" off. Remedies: {'; '.join(remedy)}."
-    ]
-
-
-def _some(runs: list[int]) -> str:
-    shown = ", ".join(str(r) for r in runs[:12])
-    return shown + (f" and {len(runs) - 12} more" if len(runs) > 12 else "")
+    for row in rows:
+        row["place"] = job.order[row["run"]]
+        row["crowd"]["runs"] = [job.order[run] for run in row["crowd"]["runs"]]
+        if row["status"] == "alive" and row["stop"] < job.stages[-1]:
+            row["status"] = "stopped"
+    return rows, images

@@ -6,8 +6,8 @@ compiles it once; other hyperparameter values need no other program.
 """
 
 import itertools
+import json
 import math
-import os
 import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -16,15 +16,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from dreamjax.dream import Evaluation
 from dreamjax.errors import choose, require
+from dreamjax.footprint import Footprint, footprint, free_memory
 from dreamjax.text import parse_call
-from dreamjax.types import Array, DreamInfo, DreamState, DreamStep, HParams, Key
+from dreamjax.types import Array, DreamState, DreamStep, HParams, Key
 
 MODES = ("product", "zip", "zip(name, …)")
 
 CPU_RUNS = 32
+RUNS = "runs"  # the mesh's only axis
 
 Draw = Callable[[np.random.Generator], Any]
 
@@ -167,31 +171,50 @@ def varying(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     return [name for name in runs[0] if any(run[name] != runs[0][name] for run in runs)]
 
 
-def run_keys(seeds: Array, run_ids: Array, *, common: bool) -> Key:
+def run_keys(seeds: Array, salts: Array, *, common: bool) -> Key:
     """Returns one key per run, [R].
 
     With `common` runs of one seed start from the same noise and see the same draws, so
-    that a row of a sweep differs in its settings alone; else each run folds its number
+    that a row of a sweep differs in its settings alone; else each run folds its salt
     in and is independent.
     """
 
-    def one(seed: Array, run: Array) -> Key:
+    def one(seed: Array, salt: Array) -> Key:
         key = jax.random.key(seed)
-        return key if common else jax.random.fold_in(key, run)
+        return key if common else jax.random.fold_in(key, salt)
 
-    return jax.vmap(one)(seeds, run_ids)
+    return jax.vmap(one)(seeds, salts)
 
 
-class Block(NamedTuple):
-    """The compiled programs of one block of R runs.
+def salts(runs: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Returns a number [R] for each run that depends on its hyperparameters alone.
+
+    So a run keeps its key when a sweep is extended or cut in another way. Runs that
+    are alike get different ones, by their order.
+    """
+    seen: dict[str, int] = {}
+    found = []
+    for run in runs:
+        text = json.dumps(dict(run), sort_keys=True)
+        seen[text] = seen.get(text, -1) + 1
+        found.append(zlib.crc32(f"{text} {seen[text]}".encode()))
+    return np.asarray(found, np.uint32)
+
+
+class Program(NamedTuple):
+    """The compiled programs of a call of R runs.
 
     Attributes:
       init: (keys [R], hp) -> DreamState of R runs.
       update: (state, hp, variables) -> (state, DreamInfo [n, R]): n steps; the state
         given is used up.
-      plain, robust: as in `Evaluation`, of R runs.
+      plain: as in `Evaluation`, of R runs.
+      robust: likewise; the draw is a Python number.
       images: (state, hp) -> [R, B, H, W, C].
       steps: n, steps of one call of `update`.
+      runs: R.
+      place: puts a tree of arrays [R, ...] where the programs want it.
+      footprint: bytes of `update` on one device; None where the backend tells nothing.
     """
 
     init: Callable
@@ -200,9 +223,12 @@ class Block(NamedTuple):
     robust: Callable
     images: Callable
     steps: int
+    runs: int
+    place: Callable[[Any], Any]
+    footprint: Footprint | None
 
 
-def compile_block(
+def compile_program(
     step: DreamStep,
     evaluation: Evaluation,
     images: Callable,
@@ -210,22 +236,41 @@ def compile_block(
     variables: Any,
     *,
     steps: int,
-) -> Block:
-    """Compiles everything that a block of R runs needs, once.
+    devices: Sequence[jax.Device] | None = None,
+) -> Program:
+    """Compiles everything that R runs need, once.
+
+    On several devices each one computes R / devices runs by itself: nothing passes
+    between them, and what one computes is the program of so many runs on one device.
 
     Args:
       step: of one run.
       evaluation: of one run.
       images: (state, hp) of one run.
       hp: name -> [R, ...], for shapes only.
-      variables: weights, shared by all runs.
+      variables: weights, shared by all runs; on every device (`everywhere`).
       steps: of one call; more than one is a `lax.scan`, which pays on accelerators
         and costs 2.5–4 times on CPU.
+      devices: that the runs are spread over; R is a multiple of their number. None
+        takes the default device.
     """
     runs = len(next(iter(hp.values())))
-    keys = jax.random.split(jax.random.key(0), runs)
-    init = jax.jit(jax.vmap(step.init)).lower(keys, hp).compile()
-    state = jax.eval_shape(jax.vmap(step.init), keys, hp)
+    devices = jax.local_devices()[:1] if devices is None else devices
+    mesh = Mesh(np.asarray(devices), (RUNS,))
+    by_run, shared = NamedSharding(mesh, P(RUNS)), NamedSharding(mesh, P())
+
+    def spread(function: Callable, *specs: P, out: Any = None) -> Callable:
+        if len(devices) == 1:
+            return function
+        out = P(RUNS) if out is None else out
+        return jax.shard_map(
+            function, mesh=mesh, in_specs=specs, out_specs=out, check_vma=False
+        )
+
+    def like(tree: Any, where: NamedSharding = by_run) -> Any:
+        return jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), tree
+        )
 
     def many(state: DreamState, hp: HParams, variables: Any):
         one = jax.vmap(step.update, in_axes=(0, 0, None))
@@ -236,23 +281,49 @@ def compile_block(
             lambda s, _: one(s, hp, variables), state, None, length=steps
         )
 
-    update = jax.jit(many, donate_argnums=0).lower(state, hp, variables).compile()
-    shown = jax.jit(jax.vmap(images)).lower(state, hp).compile()
-    plain = jax.jit(jax.vmap(evaluation.plain, in_axes=(0, 0, None)))
-    robust = jax.jit(jax.vmap(evaluation.robust, in_axes=(0, 0, None, None)))
-    draw = jnp.zeros((), jnp.int32)
-    return Block(
-        init,
-        update,
-        plain.lower(state, hp, variables).compile(),
-        robust.lower(state, hp, variables, draw).compile(),
-        shown,
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), runs))
+    state = like(jax.eval_shape(jax.vmap(step.init), keys, hp))
+    keys, hp, variables = like(keys), like(hp), like(variables, shared)
+    runs_, all_ = P(RUNS), P()
+
+    init = spread(jax.vmap(step.init), runs_, runs_)
+    update = spread(many, runs_, runs_, all_, out=(runs_, P(None, RUNS)))
+    show = spread(jax.vmap(images), runs_, runs_)
+    plain = jax.vmap(evaluation.plain, in_axes=(0, 0, None))
+    plain = spread(plain, runs_, runs_, all_)
+    robust = jax.vmap(evaluation.robust, in_axes=(0, 0, None, None))
+    robust = spread(robust, runs_, runs_, all_, all_)
+    draw = jax.ShapeDtypeStruct((), jnp.int32, sharding=shared)
+    judge = jax.jit(robust).lower(state, hp, variables, draw).compile()
+
+    def robust_(state: DreamState, hp: HParams, variables: Any, draw: int) -> Array:
+        number = jax.device_put(np.asarray(draw, np.int32), shared)
+        return judge(state, hp, variables, number)
+
+    compiled = jax.jit(update, donate_argnums=0).lower(state, hp, variables).compile()
+    return Program(
+        jax.jit(init, out_shardings=by_run).lower(keys, hp).compile(),
+        compiled,
+        jax.jit(plain).lower(state, hp, variables).compile(),
+        robust_,
+        jax.jit(show).lower(state, hp).compile(),
         steps,
+        runs,
+        lambda tree: jax.device_put(tree, by_run),
+        footprint(compiled),
     )
 
 
-def block_size(runs: int, limit: int) -> int:
+def everywhere(tree: Any, devices: Sequence[jax.Device]) -> Any:
+    """Returns a tree of arrays with a copy on each device."""
+    mesh = Mesh(np.asarray(devices), (RUNS,))
+    return jax.device_put(tree, NamedSharding(mesh, P()))
+
+
+def block_size(runs: int, limit: int, devices: int = 1) -> int:
     """Returns the runs of one block: as even as possible, at most `limit`.
+
+    A multiple of the number of devices, so that each has as many.
 
     All blocks have one size, so that one program serves them; 300 runs of at most 32
     are 10 blocks of 30. A single run gets a second lane: in a block of 1 XLA drops the
@@ -260,11 +331,14 @@ def block_size(runs: int, limit: int) -> int:
     from 2 on they were the same at all but toy sizes (docs/architecture.md).
     """
     require(limit >= 1, "runs_per_call", limit, "at least 1")
-    even = math.ceil(runs / math.ceil(runs / min(limit, runs)))
-    return min(limit, max(2, even))
+    require(devices >= 1, "devices", devices, "at least 1")
+    most = max(1, limit // devices)  # of one device
+    shared = math.ceil(runs / devices)
+    even = math.ceil(shared / math.ceil(shared / min(most, shared)))
+    return devices * min(most, max(2, even))
 
 
-def runs_that_fit(
+def estimated_runs(
     shapes: Mapping[str, tuple[int, ...]], batch: int, memory: int | None = None
 ) -> int:
     """Estimates how many runs one call can hold.
@@ -279,24 +353,13 @@ def runs_that_fit(
       memory: bytes; None takes half of what the device (or the host) has free.
     """
     size = 4 * batch * sum(math.prod(shape) for shape in shapes.values())
-    fit = max(1, (free_memory() // 2 if memory is None else memory) // size)
+    if memory is None:
+        memory = free_memory(jax.local_devices()[0]) // 2
+    fit = max(1, memory // size)
     return min(fit, CPU_RUNS) if jax.default_backend() == "cpu" else fit
-
-
-def free_memory() -> int:
-    """Returns the bytes that the default device has free."""
-    stats = jax.devices()[0].memory_stats()
-    if stats is not None and "bytes_limit" in stats:
-        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def take(hp: Mapping[str, np.ndarray], runs: Sequence[int]) -> dict[str, Array]:
     """Returns the rows `runs` of each hyperparameter, on the device."""
     index = np.asarray(runs)
     return {name: jnp.asarray(values[index]) for name, values in hp.items()}
-
-
-def last_info(info: DreamInfo) -> DreamInfo:
-    """Returns the last step's info of [n, R, ...] as NumPy arrays [R, ...]."""
-    return jax.tree.map(lambda x: np.asarray(x[-1]), info)

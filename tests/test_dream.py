@@ -153,7 +153,7 @@ def test_scan_of_steps_gives_the_same_run():
     keys = sweep.run_keys(hp["seed"], jnp.arange(2), common=True)
     ends = []
     for steps in (1, 3):
-        block = sweep.compile_block(
+        block = sweep.compile_program(
             experiment.step,
             experiment.evaluation,
             experiment.images,

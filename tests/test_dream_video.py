@@ -17,7 +17,7 @@ import pytest
 from scipy import ndimage
 
 from dreamjax.images import load_image, png_bytes
-from dreamjax.runner import Interrupted
+from dreamjax.interrupt import Interrupted
 from dreamjax.video.clip import open_clip
 from dreamjax.video.dream_video import (
     COLUMNS,

@@ -12,7 +12,16 @@ from tensorboardX.proto.api_pb2 import STATUS_FAILURE, STATUS_SUCCESS
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
-from dreamjax.logbook import METRICS, Logbook, jsonable, rewind, run_name, scalars, tag
+from dreamjax.logbook import (
+    Logbook,
+    jsonable,
+    merge_metrics,
+    metrics_path,
+    rewind,
+    run_name,
+    scalars,
+    tag,
+)
 from dreamjax.types import DreamInfo
 
 
@@ -67,7 +76,7 @@ def lines_of(workdir: Path) -> list[dict]:
     def refuse(word: str) -> None:
         raise AssertionError(f"{word} is not strict JSON")
 
-    text = (workdir / METRICS).read_text(encoding="utf-8")
+    text = merge_metrics(workdir).read_text(encoding="utf-8")
     assert text == "" or text.endswith("\n")
     return [json.loads(line, parse_constant=refuse) for line in text.splitlines()]
 
@@ -226,7 +235,7 @@ def test_no_tensorboard_leaves_the_lines_only(tmp_path):
         book.pictures(1, [np.zeros((2, 2, 3), np.uint8)])
         book.finish([{"score": 1.0, "alive": 1.0}], 1)
         book.flush()
-    assert [path.name for path in tmp_path.iterdir()] == [METRICS]
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics"]
     assert len(lines_of(tmp_path)) == 1
 
 
@@ -273,7 +282,7 @@ def test_rewind_drops_later_lines_of_its_block_and_a_torn_one(tmp_path):
         with Logbook(tmp_path, block, [block], tensorboard=False) as book:
             for step in (2, 4, 6):
                 book.log(step, info([[1.0]]), ALIVE)
-    with (tmp_path / METRICS).open("a", encoding="utf-8") as file:
+    with metrics_path(tmp_path, 1).open("a", encoding="utf-8") as file:
         file.write('{"block": 1, "run": 1, "st')
     rewind(tmp_path, 1, 4)
     kept = [(b, b, s) for b in (0, 1, 2) for s in (2, 4, 6) if (b, s) != (1, 6)]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dreamjax import runner
+from dreamjax import runner, shards
 from dreamjax.config import plain
 from dreamjax.report.recipe import read_recipe
 from tests.tiny import tiny_config, tiny_model
@@ -160,11 +160,24 @@ def test_a_sweep_of_any_number_of_blocks_is_one_compile(tmp_path):
 
 def test_workdir_with_another_config_is_refused(finished):
     workdir, _, _ = finished
+    before = (workdir / "config.json").read_bytes()
     config = sweep_config()
-    config.steps = 8
-    config.hparams.tv = (0.0, 0.25)
-    with pytest.raises(ValueError, match=r"another config: hparams\.tv: .*steps: 6"):
+    config.param, config.batch = "pixel", 2
+    with pytest.raises(ValueError, match=r"another config: batch: 1 there, 2 .*param"):
         runner.run(config, workdir)
+    config = sweep_config()
+    config.hparams.tv = (0.0, 0.25)
+    with pytest.raises(ValueError, match=r"3 runs .* such as run 3, \{'tv': 0\.5"):
+        runner.run(config, workdir)
+    config = sweep_config()
+    config.hparams.tv = (0.0, 0.0)
+    with pytest.raises(ValueError, match=r"program\.penalties: \['tv'\] there"):
+        runner.run(config, workdir)
+    config = sweep_config()
+    config.steps = 4
+    with pytest.raises(ValueError, match=r"steps=4 .* the folder has 6 steps"):
+        runner.run(config, workdir)
+    assert (workdir / "config.json").read_bytes() == before
 
 
 def test_workdir_in_use_is_refused(tmp_path):
@@ -191,7 +204,7 @@ def test_damaged_result_is_named(tmp_path):
     path = tmp_path / "block_0000.npz"
     path.write_bytes(b"PK not really")
     with pytest.raises(ValueError, match=r"block_0000\.npz.*damaged"):
-        runner.load_block(path)
+        shards.read_result(path)
 
 
 @pytest.mark.parametrize(
@@ -240,13 +253,13 @@ def test_sheet_of_an_objective_without_a_swept_unit(tmp_path):
 
 SCRIPT = """
 import sys
-from dreamjax import runner
+from dreamjax import interrupt, runner, shards
 from dreamjax.cache import use_compile_cache
 from tests.test_runner import long_config
 use_compile_cache()
 try:
     runner.run(long_config(), sys.argv[1])
-except runner.Interrupted as stopped:
+except interrupt.Interrupted as stopped:
     print(stopped)
     sys.exit(130)
 """

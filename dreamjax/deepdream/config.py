@@ -26,6 +26,9 @@ UNUSED = {
     "steps_per_call": 0,
     "image_steps": (0,),
     "checkpoint_seconds": 20.0,
+    "keep_states": False,
+    "rungs": (),
+    "keep": 1.0,
     "evaluation_draws": 1,
 }
 """Keys of a sweep that a dream does not have, with what they then are."""

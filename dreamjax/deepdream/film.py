@@ -25,10 +25,11 @@ from dreamjax.environment import write_environment
 from dreamjax.errors import require
 from dreamjax.files import write_bytes
 from dreamjax.images import load_image, png_bytes, to_uint8
+from dreamjax.interrupt import Interrupted, stop_requests
 from dreamjax.models.model import Model
-from dreamjax.runner import Interrupted, claim, locked, stop_requests
 from dreamjax.video.clip import pyav
 from dreamjax.video.writing import write_clip
+from dreamjax.workdir import claim, locked
 
 STRIP = 6  # frames of the strip that shows a film at a glance
 

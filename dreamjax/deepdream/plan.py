@@ -13,8 +13,9 @@ from dreamjax.deepdream.reach import Reach
 from dreamjax.deepdream.tiles import Overlap, overlap_of, tile_shape
 from dreamjax.deepdream.views import Flat, Panorama
 from dreamjax.errors import require
+from dreamjax.footprint import free_memory
 from dreamjax.models.model import Model, tap_shapes
-from dreamjax.sweep import CPU_RUNS, free_memory
+from dreamjax.sweep import CPU_RUNS
 
 Size = tuple[int, int]
 
@@ -131,7 +132,7 @@ def allowed_bytes(config: Mapping[str, Any]) -> int:
     """Returns what a dream may take: config["memory"], or half of what is free."""
     if config["memory"] > 0:
         return int(config["memory"] * 1e9)
-    return free_memory() // 2
+    return free_memory(jax.local_devices()[0]) // 2
 
 
 def runs_at_once(config: Mapping[str, Any], size: Size) -> int:

@@ -38,21 +38,16 @@ from dreamjax.errors import require
 from dreamjax.files import write_bytes, write_text
 from dreamjax.images import png_bytes, to_uint8
 from dreamjax.inputs import find_images, load_photo
-from dreamjax.logbook import Logbook, rewind
+from dreamjax.interrupt import Interrupted, stop_requests
+from dreamjax.logbook import Logbook, merge_metrics, rewind
 from dreamjax.memory import return_memory
 from dreamjax.models.model import Model
 from dreamjax.panorama import require_panorama
 from dreamjax.report.artifacts import write_artifacts
 from dreamjax.report.panorama_page import data_url, panorama_page
-from dreamjax.runner import (
-    Interrupted,
-    claim,
-    collect,
-    locked,
-    result_path,
-    stop_requests,
-)
+from dreamjax.shards import collect, result_path, write_result
 from dreamjax.types import Array, DreamInfo
+from dreamjax.workdir import claim, locked
 
 LOOKED_AT = 4  # runs of a panorama that its page embeds
 LARGE = 4_000_000  # pixels of a photo; from here on memory counts more than time
@@ -190,7 +185,8 @@ def _make(
         for i in todo:
             _block(easel, photo, folder, i, blocks[i])
         told = functools.partial(_told, experiment)
-        rows, images = collect(folder, blocks, told)
+        rows, images = collect(folder, dict(enumerate(blocks)), told)
+        merge_metrics(folder)
         shown = finished(config, images, photo)
         files = write_artifacts(
             experiment, folder, rows, shown[:, None], notes=_notes(experiment)
@@ -284,11 +280,7 @@ def _block(
             len(easel.sizes) * steps,
         )
         book.flush()
-    checkpoint.save(
-        result_path(folder, number),
-        {"images": made.images, "metrics": metrics},
-        {"runs": runs, "metrics": list(metrics)},
-    )
+    write_result(result_path(folder, number), made.images, metrics, {"runs": runs})
     _saved(folder, number, len(easel.sizes)).unlink(missing_ok=True)
 
 

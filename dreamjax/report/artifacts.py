@@ -38,14 +38,20 @@ def pictures_of(images: np.ndarray) -> np.ndarray:
 def recipe_of(experiment: Experiment, row: Row, where: Mapping[str, Any]) -> Row:
     """Returns all that is needed to make a run's picture again.
 
+    The number of a run is its place in the list of its config, and a run that
+    stopped at a rung is one of fewer steps.
+
     Args:
       experiment: the sweep.
       row: the run's summary row.
       where: `environment()`.
     """
+    config = experiment.config
+    if row.get("stop") is not None:
+        config = {**config, "steps": row["stop"], "rungs": ()}
     return {
-        "config": experiment.config,
-        "run": row["run"],
+        "config": config,
+        "run": row.get("place", row["run"]),
         "crowd": row["crowd"],
         "hparams": row["hparams"],
         "seed": experiment.runs[row["run"]]["seed"],

@@ -30,7 +30,7 @@ from dreamjax import checkpoint
 from dreamjax.errors import choose, require
 from dreamjax.files import write_bytes, write_text
 from dreamjax.images import load_image, png_bytes, to_uint8
-from dreamjax.runner import Interrupted, claim, locked, stop_requests
+from dreamjax.interrupt import Interrupted, stop_requests
 from dreamjax.video.carry import carry, check_blends, motion
 from dreamjax.video.clip import Clip
 from dreamjax.video.cuts import is_cut
@@ -42,6 +42,7 @@ from dreamjax.video.flow import (
     pair_error,
 )
 from dreamjax.video.writing import OUTPUTS, write_clip
+from dreamjax.workdir import claim, locked
 
 DreamFrame = Callable[[np.ndarray, int, bool], Any]
 """(image [H, W, 3] float32 in [0, 1], number of the dream: 0, 1, …, fresh) -> its

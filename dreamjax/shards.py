@@ -1,0 +1,234 @@
+"""Finished blocks: what a sweep is rebuilt from.
+
+A block leaves `results/block_0000.npz`, its pictures and final metrics, and before it
+`states/block_0000.npz`, what its runs need to go on. Both are whole or absent. The
+result is written last: a block that has one is finished.
+"""
+
+import contextlib
+import json
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from dreamjax import checkpoint
+from dreamjax.plan import Block, Outcome, Plan
+from dreamjax.types import DreamState
+
+
+class Result(NamedTuple):
+    """A finished block.
+
+    Attributes:
+      images: [R, B, H, W, C].
+      metrics: name -> [R].
+      meta: "runs", and of a sweep "hparams", "start", "stop".
+    """
+
+    images: np.ndarray
+    metrics: dict[str, np.ndarray]
+    meta: dict[str, Any]
+
+
+def result_path(workdir: Path, block: int) -> Path:
+    """Returns the file of a finished block."""
+    return workdir / "results" / f"block_{block:04d}.npz"
+
+
+def state_path(workdir: Path, block: int) -> Path:
+    """Returns the file of the states that a finished block ended with."""
+    return workdir / "states" / f"block_{block:04d}.npz"
+
+
+def saved_path(workdir: Path, block: int) -> Path:
+    """Returns the file of the checkpoint of a block in flight."""
+    return workdir / "checkpoints" / f"block_{block:04d}.npz"
+
+
+def write_result(
+    path: Path,
+    images: np.ndarray,
+    metrics: Mapping[str, np.ndarray],
+    meta: Mapping[str, Any],
+) -> None:
+    """Writes a finished block; see `Result`."""
+    checkpoint.save(
+        path,
+        {"images": images, "metrics": dict(metrics)},
+        {**meta, "metrics": list(metrics)},
+    )
+
+
+def read_result(path: Path) -> Result:
+    """Returns one finished block.
+
+    Raises:
+      ValueError: the file is damaged.
+    """
+    try:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            meta = json.loads(str(file[checkpoint.META]))
+            names = sorted(meta.pop("metrics"))
+            leaves = [file[n] for n in sorted(file.files) if n != checkpoint.META]
+        return Result(leaves[0], dict(zip(names, leaves[1:], strict=True)), meta)
+    except Exception as error:
+        raise ValueError(
+            f"result {str(path)!r} is damaged ({error}). Delete it to run its block"
+            " again."
+        ) from error
+
+
+def set_damaged_aside(workdir: Path, blocks: int) -> list[str]:
+    """Renames results whose checksums fail, so that their blocks are made again.
+
+    Returns:
+      A line for each.
+    """
+    lines = []
+    for number in range(blocks):
+        path = result_path(workdir, number)
+        if path.exists() and not _is_whole(path):
+            aside = path.with_name(path.name + ".damaged")
+            path.replace(aside)
+            lines.append(f"{path.name} is damaged: kept as {aside}, made again.")
+    return lines
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as file:
+            return file.testzip() is None
+    except (OSError, zipfile.BadZipFile, ValueError, RuntimeError, EOFError):
+        return False
+
+
+def outcomes(workdir: Path, plan: Plan) -> dict[tuple[int, int], Outcome]:
+    """Returns (run, steps) -> how it stood there, of all finished blocks."""
+    found = {}
+    for number, block in enumerate(plan.blocks):
+        path = result_path(workdir, number)
+        if not path.exists():
+            continue
+        metrics = _metrics(path)
+        for lane, run in enumerate(block.runs):
+            score, alive = metrics["score"][lane], bool(metrics["alive"][lane])
+            found[run, block.stop] = Outcome(float(score), alive)
+    return found
+
+
+def _metrics(path: Path) -> dict[str, np.ndarray]:
+    """Returns the metrics alone, without reading the pictures."""
+    with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+        names = sorted(json.loads(str(file[checkpoint.META]))["metrics"])
+        leaves = sorted(n for n in file.files if n != checkpoint.META)[1:]
+        return {n: file[leaf] for n, leaf in zip(names, leaves, strict=True)}
+
+
+def rebuilt_plan(workdir: Path, size: int) -> Plan | None:
+    """Returns a plan from the results alone, None where there are none.
+
+    Raises:
+      ValueError: a result is damaged.
+    """
+    paths = sorted((workdir / "results").glob("block_*.npz"))
+    numbered = {int(path.stem.removeprefix("block_")): path for path in paths}
+    if not numbered:
+        return None
+    runs: dict[int, dict[str, Any]] = {}
+    blocks = [Block((), 0, 0)] * (max(numbered) + 1)
+    for number, path in numbered.items():
+        meta = read_result(path).meta
+        runs |= dict(zip(meta["runs"], meta["hparams"], strict=True))
+        blocks[number] = Block(tuple(meta["runs"]), meta["start"], meta["stop"])
+    known = [runs.get(n, {}) for n in range(max(runs) + 1)]
+    return Plan(tuple(known), size, tuple(blocks), complete=False, digest="")
+
+
+def collect(
+    workdir: Path,
+    blocks: Mapping[int, Sequence[int]],
+    told: Callable[[int], dict[str, Any]],
+    lanes: int | None = None,
+) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """Returns the summary rows and pictures of finished blocks, by run.
+
+    Args:
+      workdir: the folder.
+      blocks: number of each block -> those of its runs that are asked for.
+      told: run -> its hyperparameters, as written.
+      lanes: runs of a full block; None where a block has as many as runs.
+    """
+    rows, images = [], []
+    for number, wanted in blocks.items():
+        result = read_result(result_path(workdir, number))
+        members = result.meta["runs"]
+        for run in wanted:
+            lane = members.index(run)
+            images.append(result.images[lane])
+            row = {name: float(v[lane]) for name, v in result.metrics.items()}
+            alive, zero = row.pop("alive"), row.pop("zero_gradient", 0.0)
+            rows.append(
+                {
+                    "run": run,
+                    "hparams": told(run),
+                    "metrics": {**row, "steps": int(row["steps"])},
+                    "status": _status(bool(alive), bool(zero)),
+                    "stop": result.meta.get("stop"),
+                    "crowd": {
+                        "runs": members,
+                        "lanes": len(members) if lanes is None else lanes,
+                    },
+                }
+            )
+    order = sorted(range(len(rows)), key=lambda i: rows[i]["run"])
+    return [rows[i] for i in order], np.stack([images[i] for i in order])
+
+
+def _status(alive: bool, zero: bool) -> str:
+    if not alive:
+        return "frozen"
+    return "zero gradient" if zero else "alive"
+
+
+def host_state(state: DreamState) -> DreamState:
+    """Returns a state as NumPy arrays, its keys as their data."""
+    plain = state._replace(key=jax.random.key_data(state.key))
+    return jax.tree.map(np.asarray, plain)
+
+
+def device_state(state: DreamState) -> DreamState:
+    """Returns what `host_state` was given."""
+    return state._replace(key=jax.random.wrap_key_data(state.key))
+
+
+def join_states(
+    workdir: Path, plan: Plan, block: Block, like: Callable[[int], Any]
+) -> Any | None:
+    """Returns the states that the runs of a block start from, None without them.
+
+    Args:
+      workdir: the folder.
+      plan: the sweep.
+      block: its runs have all been taken to `block.start` by earlier blocks.
+      like: runs -> a tree of NumPy arrays [runs, ...] with the shapes expected.
+    """
+    places: dict[int, tuple[int, int]] = {}
+    for number, earlier in enumerate(plan.blocks):
+        if earlier.stop == block.start:
+            places |= {run: (number, i) for i, run in enumerate(earlier.runs)}
+    files: dict[int, Any] = {}
+    picked = []
+    for run in block.runs:
+        number, lane = places[run]
+        if number not in files:
+            expected = like(len(plan.blocks[number].runs))
+            with contextlib.suppress(ValueError):
+                files[number] = checkpoint.load(state_path(workdir, number), expected)
+        if number not in files:
+            return None
+        picked.append(jax.tree.map(lambda x, i=lane: x[i], files[number][0]))
+    return jax.tree.map(lambda *rows: np.stack(rows), *picked)

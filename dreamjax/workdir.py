@@ -1,0 +1,122 @@
+"""A folder of results: who writes to it, and what it is of."""
+
+import contextlib
+import fcntl
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dreamjax.files import write_text
+
+CONFIG = "config.json"
+
+
+@contextlib.contextmanager
+def locked(workdir: Path, process: int = 0, processes: int = 1) -> Iterator[None]:
+    """Holds the workdir; the lock goes with the process, however it ends.
+
+    The processes of one job share the folder, and each of them is in it once.
+
+    Args:
+      workdir: the folder; made if missing.
+      process, processes: of a job of several (`dreamjax.hosts`).
+
+    Raises:
+      ValueError: another process holds it, or the path is not a folder.
+    """
+    if workdir.exists() and not workdir.is_dir():
+        raise ValueError(f"workdir={str(workdir)!r} is a file, not a folder.")
+    workdir.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        held = fcntl.LOCK_EX if processes == 1 else fcntl.LOCK_SH
+        wanted = [(workdir / ".lock", held)]
+        if processes > 1:
+            wanted.append((_lock_of(workdir, process), fcntl.LOCK_EX))
+        for path, kind in wanted:
+            file = stack.enter_context(path.open("w"))
+            try:
+                fcntl.flock(file, kind | fcntl.LOCK_NB)
+            except OSError:
+                raise ValueError(
+                    f"workdir={str(workdir)!r} is in use by another process: wait for"
+                    " it, or give another folder."
+                ) from None
+        yield
+
+
+def is_running(workdir: Path, process: int) -> bool:
+    """Tells whether that process of a job of several holds the workdir."""
+    with _lock_of(workdir, process).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
+def _lock_of(workdir: Path, process: int) -> Path:
+    return workdir / f".lock_{process}"
+
+
+def claim(workdir: Path, config: Mapping[str, Any], free: Sequence[str] = ()) -> None:
+    """Writes config.json, or checks that the one there is of the same work.
+
+    Args:
+      workdir: the folder.
+      config: what JSON can hold.
+      free: keys ("steps", or "hparams" for all below) that may differ from those
+        there; the file then gets the new ones.
+
+    Raises:
+      ValueError: the workdir holds another config; the keys that differ are named.
+    """
+    check_claim(workdir, config, free)
+    path, wanted = workdir / CONFIG, as_json(config)
+    if not path.exists() or path.read_text(encoding="utf-8") != wanted:
+        write_text(path, wanted)
+
+
+def check_claim(
+    workdir: Path, config: Mapping[str, Any], free: Sequence[str] = ()
+) -> None:
+    """Raises ValueError where `claim` would; writes nothing."""
+    path = workdir / CONFIG
+    if not path.exists():
+        return
+    found = json.loads(path.read_text(encoding="utf-8"))
+    lines = [
+        line
+        for name, line in differing(found, json.loads(as_json(config))).items()
+        if name.split(".")[0] not in free
+    ]
+    if lines:
+        raise ValueError(
+            f"workdir={str(workdir)!r} holds another config: {'; '.join(lines[:8])}."
+            " Give another folder, or delete this one."
+        )
+
+
+def as_json(config: Mapping[str, Any]) -> str:
+    """Returns a config as the text that is compared."""
+    return json.dumps(config, indent=2, sort_keys=True)
+
+
+def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
+    """Returns key -> "key: this there, that now" for all keys that differ."""
+    old, new = _flat(old), _flat(new)
+    return {
+        name: f"{name}: {old.get(name)!r} there, {new.get(name)!r} now"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    }
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
