@@ -5,12 +5,14 @@ sent between them, so a process that is lost harms no other. `jax.distributed` t
 them who they are, on SLURM, Cloud TPU and Kubernetes by itself.
 """
 
-import os
+import time
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
 
 from dreamjax.errors import require
+from dreamjax.workdir import is_running
 
 
 class Hosts(NamedTuple):
@@ -67,10 +69,22 @@ def share(blocks: list[int], hosts: Hosts) -> list[int]:
     return [number for number in blocks if number % hosts.processes == hosts.process]
 
 
-def leave() -> None:
-    """Ends the process at once where it is one of several.
+def leave(workdir: Path, seconds: float = 60.0) -> None:
+    """Parts from the job; the first process does so last.
 
-    The usual way out waits minutes for processes that may have been lost.
+    The others are told of nothing but its end, which to them is an error.
+
+    Args:
+      workdir: the folder that the job shares.
+      seconds: that the first process waits for the others.
     """
-    if jax.process_count() > 1:
-        os._exit(0)
+    host = this_host()
+    if host.processes == 1:
+        return
+    if host.leads:
+        end = time.monotonic() + seconds
+        others = range(1, host.processes)
+        while time.monotonic() < end and any(is_running(workdir, p) for p in others):
+            time.sleep(0.1)
+        time.sleep(1)  # from leaving the folder to parting they need no longer
+    jax.distributed.shutdown()

@@ -7,6 +7,8 @@ The same command goes on with a sweep that was interrupted, with more runs or st
 extends one that is finished. --hosts makes it one process of a job (docs/sweeps.md).
 """
 
+from pathlib import Path
+
 from absl import flags
 
 from dreamjax.cache import use_compile_cache
@@ -32,7 +34,7 @@ def main(arguments: list[str]) -> int:
         connect(COORDINATOR.value, PROCESSES.value, PROCESS.value)
     use_compile_cache()
     run(config, WORKDIR.value, devices=DEVICES.value)
-    leave()
+    leave(Path(WORKDIR.value))
     return 0
 
 
