@@ -58,7 +58,7 @@ METRICS = {
         "0 … 1", "neutral", "1 - cosine of Gram matrices, mean over pairs of pictures"
     ),
     "agreement": Metric(
-        "-1 … 1", "higher", "rank correlation of channel means, mean over pairs"
+        "-1 … 1", "neutral", "rank correlation of channel means, mean over pairs"
     ),
 }
 """Metric name -> what it means, in the order in which a table shows them."""
