@@ -77,6 +77,7 @@ def base_config() -> ml_collections.ConfigDict:
     config.checkpoint_seconds = 20.0
     config.keep_states = True  # so that more steps can be added later
     config.evaluation_draws = 4  # of the transforms, for the final score
+    config.transfer = ""  # a second network that judges the pictures; '' is none
     config.rows = "unit"  # the hyperparameter that names the rows of the sheet
     config.tensorboard = True
     config.hparams = ml_collections.ConfigDict(base_hparams())

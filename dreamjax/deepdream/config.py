@@ -30,6 +30,7 @@ UNUSED = {
     "rungs": (),
     "keep": 1.0,
     "evaluation_draws": 1,
+    "transfer": "",
 }
 """Keys of a sweep that a dream does not have, with what they then are."""
 
