@@ -22,6 +22,7 @@ from dreamjax.diagnosis import dead_runs
 from dreamjax.images import to_uint8
 from dreamjax.interrupt import Interrupted
 from dreamjax.logbook import Logbook, rewind
+from dreamjax.metrics.picture import picture_metrics
 from dreamjax.plan import Block, Plan
 from dreamjax.report.artifacts import pictures_of
 from dreamjax.types import Array, DreamInfo, DreamState, Key
@@ -36,7 +37,8 @@ class Bench(NamedTuple):
       experiment: its runs in the order of their numbers.
       workdir: the folder.
       program: compiled for so many runs of one call.
-      variables: the weights, where the program wants them.
+      variables, second: the weights, and those of a network that judges the pictures,
+        where the program wants them.
       salts: [R], by run.
     """
 
@@ -44,6 +46,7 @@ class Bench(NamedTuple):
     workdir: Path
     program: sweep.Program
     variables: Any
+    second: Any
     salts: np.ndarray
 
 
@@ -292,7 +295,7 @@ def _judged(
     draws = bench.experiment.config["evaluation_draws"]
     parts = []
     for call, state in zip(calls, flight.states, strict=True):
-        plain, penalty = program.plain(state, call.hp, variables)
+        plain, penalty, judged = program.plain(state, call.hp, variables, bench.second)
         robust = [
             program.robust(state, call.hp, variables, draw) for draw in range(draws)
         ]
@@ -301,6 +304,7 @@ def _judged(
                 "images": program.images(state, call.hp),
                 "plain": plain,
                 "penalty": penalty,
+                "judged": judged,
                 "robust": np.mean([np.asarray(r) for r in robust], axis=0),
                 "step": state.step,
                 "alive": state.alive,
@@ -310,10 +314,13 @@ def _judged(
     penalties = {
         f"penalty/{n}": np.mean(v, axis=1) for n, v in sorted(found["penalty"].items())
     }
+    seen = [picture_metrics(images) for images in found["images"]]
     return found["images"], {
         "score": np.mean(found["robust"], axis=1),
         "score_plain": np.mean(found["plain"], axis=1),
         **penalties,
+        **found["judged"],
+        **{name: np.array([one[name] for one in seen]) for name in seen[0]},
         "steps": found["step"].astype(np.float32),
         "alive": found["alive"].astype(np.float32),
         "zero_gradient": flight.dead.astype(np.float32),

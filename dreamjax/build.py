@@ -17,11 +17,13 @@ import numpy as np
 
 from dreamjax import config as configs
 from dreamjax import models, sweep, text
-from dreamjax.dream import Evaluation, Pieces, make_evaluation, make_step
+from dreamjax.dream import Evaluation, Judge, Pieces, make_evaluation, make_step
 from dreamjax.errors import choose, require
 from dreamjax.hparams import Hparam
 from dreamjax.images import load_image
 from dreamjax.labels import ASSETS, class_index
+from dreamjax.metrics.network import make_judge
+from dreamjax.metrics.transfer import Transfer, load_transfer, make_transfer
 from dreamjax.models.layers import Rules
 from dreamjax.models.model import Model, check_size, check_taps, tap_shapes
 from dreamjax.objectives import Objective, check_objective
@@ -45,6 +47,7 @@ class Experiment(NamedTuple):
     Attributes:
       config: as plain values.
       model: the network.
+      second: a second network that judges the pictures, or None.
       pieces: (H, W) -> what one run is put together from at that size; its start is
         the config's at the config's own size, and gray at others.
       step: the pure step of one run.
@@ -62,6 +65,7 @@ class Experiment(NamedTuple):
 
     config: dict[str, Any]
     model: Model
+    second: Model | None
     pieces: Callable[[tuple[int, int]], Pieces]
     step: DreamStep
     evaluation: Evaluation
@@ -183,13 +187,25 @@ def build(
     check_size(model.record, view)
     view_shapes = tap_shapes(model, view)
     check_taps(model.record, aims, view_shapes, view)
+    transfer = None
+    if config["transfer"]:
+        transfer = load_transfer(
+            config["transfer"],
+            objective=objective,
+            record=model.record,
+            shapes=shapes,
+            size=size,
+            channels=config["channels"],
+            values=swept,
+        )
     estimated = sweep.estimated_runs(view_shapes, config["batch"])
     return Experiment(
         config=config,
         model=model,
+        second=None if transfer is None else transfer.model,
         pieces=pieces_at,
         step=make_step(pieces),
-        evaluation=make_evaluation(pieces),
+        evaluation=make_evaluation(pieces, _judge(pieces, transfer)),
         images=lambda state, hp: pieces.param.apply(state.params, hp),
         runs=runs,
         values=values,
@@ -206,6 +222,24 @@ def build(
             "limits": {name: limits[name] for name in sorted(names & limits.keys())},
         },
     )
+
+
+def _judge(pieces: Pieces, transfer: Transfer | None) -> Judge:
+    """Returns what is asked of finished pictures beside their score."""
+    own = make_judge(pieces.objective, pieces.taps)
+    other = None
+    if transfer is not None:
+        other = make_transfer(transfer, pieces.objective, pieces.taps)
+
+    def judge(
+        variables: Any, second: Any, images: Array, hp: HParams
+    ) -> dict[str, Array]:
+        found = own(variables, images, hp)
+        if other is not None:
+            found |= other(variables, second, images, hp)
+        return found
+
+    return judge
 
 
 def check_numbers(config: Mapping[str, Any]) -> tuple[int, int]:

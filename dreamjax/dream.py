@@ -188,8 +188,8 @@ class Evaluation(NamedTuple):
     """What is asked of finished images.
 
     Attributes:
-      plain: (state, hp, variables) -> (score [B] without the transforms, penalty name
-        -> [B], weighted).
+      plain: (state, hp, variables, second) -> (score [B] without the transforms,
+        penalty name -> [B], weighted, metric name -> scalar).
       robust: (state, hp, variables, draw) -> score [B] under one fresh draw of the
         transforms, which no step has used.
     """
@@ -198,13 +198,23 @@ class Evaluation(NamedTuple):
     robust: Callable
 
 
-def make_evaluation(pieces: Pieces) -> Evaluation:
-    """Returns the pair (plain, robust) that judges a run's images."""
+Judge = Callable[[Any, Any, Array, HParams], dict[str, Array]]
+"""(weights, weights of a second network, images [B, H, W, C], hp) -> metrics."""
 
-    def plain(state: DreamState, hp: HParams, variables: Any):
+
+def make_evaluation(pieces: Pieces, judge: Judge | None = None) -> Evaluation:
+    """Returns the pair (plain, robust) that judges a run's images.
+
+    Args:
+      pieces: the run.
+      judge: what else is asked of the images as they are (`dreamjax.metrics`).
+    """
+
+    def plain(state: DreamState, hp: HParams, variables: Any, second: Any):
         images = pieces.param.apply(state.params, hp)
         score = score_images(pieces, images, None, PLAIN, hp, variables)
-        return score, _weighted(pieces, images, hp)
+        found = {} if judge is None else judge(variables, second, images, hp)
+        return score, _weighted(pieces, images, hp), found
 
     def robust(state: DreamState, hp: HParams, variables: Any, draw: Array) -> Array:
         images = pieces.param.apply(state.params, hp)

@@ -190,6 +190,15 @@ def _session_end(alive: bool) -> Summary.Value:
     return _hparams_value("session_end_info", session_end_info=end)
 
 
+def add_finals(
+    workdir: Path, metrics: Mapping[int, Mapping[str, float]], step: int
+) -> None:
+    """Adds final metrics to the events of runs, by their numbers, after their end."""
+    for run, final in metrics.items():
+        path = _event_file(workdir / "tb" / run_name(run), step)
+        _add(path, _scalars(final, final=True), step)
+
+
 class Logbook:
     """Writes the log of one block of runs; a context manager."""
 

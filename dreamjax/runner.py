@@ -43,6 +43,7 @@ from dreamjax.models.model import Model
 from dreamjax.plan import Plan
 from dreamjax.report.artifacts import write_artifacts
 from dreamjax.report.values import key_of
+from dreamjax.seeds import compare_seeds
 from dreamjax.workdir import as_json, check_claim, claim, is_running, locked
 
 FREE = (
@@ -161,7 +162,10 @@ class _Shop:
         """Compiles for so many runs of one call, or as many as fit; returns these."""
         job, start = self._job, time.perf_counter()
         experiment = job.experiment
-        variables = sweep.everywhere(experiment.model.variables, job.devices)
+        second = () if experiment.second is None else experiment.second.variables
+        variables, second = sweep.everywhere(
+            (experiment.model.variables, second), job.devices
+        )
         while True:
             try:
                 program = sweep.compile_program(
@@ -170,30 +174,32 @@ class _Shop:
                     experiment.images,
                     sweep.take(experiment.values, [0] * lanes),
                     variables,
+                    second,
                     steps=steps_per_call(experiment.config, stops),
                     devices=job.devices,
                 )
             except jax.errors.JaxRuntimeError as error:
                 lanes = self._fewer(lanes, error)
                 continue
-            fit = self._fit(program, variables)
+            fit = self._fit(program, (variables, second))
             if fit >= lanes or lanes <= len(job.devices):
                 break
             job.report(f"{lanes} runs of one call do not fit the memory, {fit} do")
             lanes = fit
         salts = sweep.salts([experiment.told(i) for i in range(len(experiment.runs))])
-        self._bench = Bench(experiment, job.workdir, program, variables, salts)
+        weights = (variables, second)
+        self._bench = Bench(experiment, job.workdir, program, *weights, salts)
         seconds = time.perf_counter() - start
         self.compile_seconds += seconds
         job.report(f"compiled in {seconds:.1f} s")
         return fit
 
-    def _fit(self, program: sweep.Program, variables: Any) -> int:
+    def _fit(self, program: sweep.Program, weights: Any) -> int:
         """Returns how many runs of one call the devices hold; a multiple of them."""
         devices = self._job.devices
         if program.footprint is None:
             return program.runs
-        fixed = sum(leaf.nbytes for leaf in jax.tree.leaves(variables))
+        fixed = sum(leaf.nbytes for leaf in jax.tree.leaves(weights))
         one_memory = devices[0].platform == "cpu"  # shared by all of them
         free = free_memory(devices[0]) // (len(devices) if one_memory else 1)
         each = program.runs // len(devices)
@@ -308,6 +314,7 @@ def _run(
         report(line)
     files: dict[str, Path] = {}
     if hosts.leads:
+        compare_seeds(job.experiment, workdir, rows, images)
         merge_metrics(workdir)
         files = write_artifacts(job.experiment, workdir, rows, images)
         for name, path in files.items():

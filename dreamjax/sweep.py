@@ -234,6 +234,7 @@ def compile_program(
     images: Callable,
     hp: HParams,
     variables: Any,
+    second: Any = (),
     *,
     steps: int,
     devices: Sequence[jax.Device] | None = None,
@@ -249,6 +250,7 @@ def compile_program(
       images: (state, hp) of one run.
       hp: name -> [R, ...], for shapes only.
       variables: weights, shared by all runs; on every device (`everywhere`).
+      second: likewise, of a network that judges the pictures.
       steps: of one call; more than one is a `lax.scan`, which pays on accelerators
         and costs 2.5–4 times on CPU.
       devices: that the runs are spread over; R is a multiple of their number. None
@@ -283,14 +285,15 @@ def compile_program(
 
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), runs))
     state = like(jax.eval_shape(jax.vmap(step.init), keys, hp))
-    keys, hp, variables = like(keys), like(hp), like(variables, shared)
+    keys, hp = like(keys), like(hp)
+    variables, second = like(variables, shared), like(second, shared)
     runs_, all_ = P(RUNS), P()
 
     init = spread(jax.vmap(step.init), runs_, runs_)
     update = spread(many, runs_, runs_, all_, out=(runs_, P(None, RUNS)))
     show = spread(jax.vmap(images), runs_, runs_)
-    plain = jax.vmap(evaluation.plain, in_axes=(0, 0, None))
-    plain = spread(plain, runs_, runs_, all_)
+    plain = jax.vmap(evaluation.plain, in_axes=(0, 0, None, None))
+    plain = spread(plain, runs_, runs_, all_, all_)
     robust = jax.vmap(evaluation.robust, in_axes=(0, 0, None, None))
     robust = spread(robust, runs_, runs_, all_, all_)
     draw = jax.ShapeDtypeStruct((), jnp.int32, sharding=shared)
@@ -304,7 +307,7 @@ def compile_program(
     return Program(
         jax.jit(init, out_shardings=by_run).lower(keys, hp).compile(),
         compiled,
-        jax.jit(plain).lower(state, hp, variables).compile(),
+        jax.jit(plain).lower(state, hp, variables, second).compile(),
         robust_,
         jax.jit(show).lower(state, hp).compile(),
         steps,

@@ -12,7 +12,7 @@ from tests.test_measures import noise_plane
 
 NAMES = {
     *("spectral_slope", "slope_distance", "high_frequency"),
-    *("color_distance", "colorfulness", "saturation", "tv"),
+    *("color_distance", "colorfulness", "saturation", "total_variation"),
 }
 
 
@@ -122,11 +122,13 @@ def test_saturation_counts_values_that_are_0_or_255_in_8_bits():
 def test_tv_of_a_step_edge_by_hand():
     step = np.zeros((1, 4, 8, 1))
     step[:, :, 4:] = 0.5  # 4 steps of .5 over 32 pixels
-    assert picture_metrics(step)["tv"] == pytest.approx(4 * 0.5 / 32)
-    assert picture_metrics(step.repeat(3, -1))["tv"] == pytest.approx(4 * 0.5 / 32)
+    assert picture_metrics(step)["total_variation"] == pytest.approx(4 * 0.5 / 32)
+    assert picture_metrics(step.repeat(3, -1))["total_variation"] == pytest.approx(
+        4 * 0.5 / 32
+    )
     point = np.zeros((1, 4, 4, 1))
     point[0, 1, 2] = 1.0  # four steps
-    assert picture_metrics(point)["tv"] == pytest.approx(4 / 16)
+    assert picture_metrics(point)["total_variation"] == pytest.approx(4 / 16)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
@@ -134,7 +136,7 @@ def test_tv_of_a_step_edge_by_hand():
 def test_flat_pictures_are_defined(value, channels):
     found = picture_metrics(np.full((2, 16, 16, channels), value, np.float32))
     assert found["spectral_slope"] == 0.0 and found["slope_distance"] == 1.0
-    assert found["high_frequency"] == 0.0 and found["tv"] == 0.0
+    assert found["high_frequency"] == 0.0 and found["total_variation"] == 0.0
     assert found["saturation"] == float(value != 0.5)
     if channels == 3:
         assert found["color_distance"] == math.sqrt(2) and found["colorfulness"] == 0

@@ -53,7 +53,7 @@ METRICS = {
         "0 … about 150", "neutral", "√(σ²_rg + σ²_yb) + .3 √(μ²_rg + μ²_yb), 8-bit"
     ),
     "saturation": Metric("0 … 1", "lower", "share of values that are 0 or 255"),
-    "tv": Metric("0 … 2", "neutral", "mean |dx| + |dy| per value"),
+    "total_variation": Metric("0 … 2", "neutral", "mean |dx| + |dy| per value"),
     "diversity": Metric(
         "0 … 1", "neutral", "1 - cosine of Gram matrices, mean over pairs of pictures"
     ),

@@ -64,7 +64,7 @@ def _measure(image: np.ndarray) -> dict[str, float]:
         found["color_distance"] = color_distance(image)
         found["colorfulness"] = colorfulness(image)
     found["saturation"] = saturation(image)
-    found["tv"] = total_variation(image)
+    found["total_variation"] = total_variation(image)
     return found
 
 
