@@ -99,7 +99,7 @@ def test_measure_prints_a_table_and_writes_it(tmp_path):
     printed = found.stdout.splitlines()
     assert printed[0].split()[:2] == ["picture", "spectral_slope"]
     assert [line.split()[0][-5:] for line in printed[1:4]] == ["a.png", "noise", "mean"]
-    rows = list(csv.DictReader(table.open()))
+    rows = list(csv.DictReader(table.read_text().splitlines()))
     eight_bit = (np.round(picture * 255) / 255)[None].astype(np.float32)
     for name, value in picture_metrics(eight_bit).items():
         assert float(rows[0][name]) == pytest.approx(value, rel=1e-6)

@@ -95,13 +95,17 @@ def test_mean_over_the_images():
 
 
 def test_unmatched_classes_of_the_first_network_are_passed_over():
-    first, second = network(("emu", "bee")), network(("ant", "bee"))
+    first, second = network(("emu", "bee")), network(("bee", "ant"))
     objective = channel("layer", 0)
     transfer = loaded(objective, second, first)
     judge = make_transfer(transfer, objective, first.taps)
     images = jnp.full((1, *SIZE, 3), 0.5)
-    found = judge(jnp.array([5.0, 0.0]), jnp.array([1.0, 2.0]), images, {})
+    variables = jnp.array([5.0, 0.0]), jnp.array([2.0, 1.0])
+    found = judge(*variables, images, {})
     assert float(found["transfer_score"]) == 2.0 and found["transfer_rank"] == 1.0
+    # Asked for by its number, past the check, such a class is no other class.
+    emu = make_transfer(transfer, logit(0), first.taps)(*variables, images, {})
+    assert all(np.isnan(float(value)) for value in emu.values())
 
 
 def test_pictures_are_enlarged_and_repeated_for_the_second_network():

@@ -197,7 +197,11 @@ def make_transfer(
             "transfer_rank": 1.0 + jnp.sum(logits > score, axis=-1),
             "transfer_probability": jnp.exp(score - log_total)[:, 0],
         }
-        return {name: jnp.mean(value) for name, value in found.items()}
+        known = index >= 0  # `load_transfer` refuses others; never another class
+        return {
+            name: jnp.mean(jnp.where(known, value, jnp.nan))
+            for name, value in found.items()
+        }
 
     return judge
 
