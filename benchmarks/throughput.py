@@ -1,0 +1,169 @@
+"""Image-steps per second against runs of one call, and against devices.
+
+    python -m benchmarks.throughput [--runs 1,2,4,8,16,32,64 --rounds 7]
+    XLA_FLAGS=--xla_force_host_platform_device_count=8 \
+        python -m benchmarks.throughput --devices 1,2,4,8 --runs 32
+
+The whole dream step of a sweep (Fourier image, decorrelated color, Lucid's transforms,
+network, gradient, Adam), every size of call taking its turn in each round. Besides
+the median there is the spread, the ratio to the first size, and the memory that the
+compiled program asks for. --out writes JSON, --plot an SVG.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dreamjax import sweep
+from dreamjax.build import Experiment, build
+from dreamjax.config import base_config
+from dreamjax.environment import environment
+from dreamjax.files import write_text
+from dreamjax.memory import keep_memory
+from dreamjax.report.plots import Curve, curves, svg
+
+WARM_UP = 2
+
+
+class Side(NamedTuple):
+    """One size of call, ready to be timed."""
+
+    runs: int
+    devices: int
+    program: sweep.Program
+    inputs: tuple[Any, Any]
+
+
+def make_side(experiment: Experiment, runs: int, devices: int) -> Side:
+    """Compiles the step of so many runs on so many devices."""
+    found = jax.local_devices()[:devices]
+    variables = sweep.everywhere(experiment.model.variables, found)
+    hp = sweep.take(experiment.values, [i % len(experiment.runs) for i in range(runs)])
+    program = sweep.compile_program(
+        experiment.step,
+        experiment.evaluation,
+        experiment.images,
+        hp,
+        variables,
+        steps=1,
+        devices=found,
+    )
+    return Side(runs, devices, program, (program.place(hp), variables))
+
+
+def timed(sides: list[Side], rounds: int, steps: int) -> list[list[float]]:
+    """Returns the seconds of one step of each side, [sides][rounds], taking turns."""
+    states = []
+    for side in sides:
+        hp, _ = side.inputs
+        keys = sweep.run_keys(hp["seed"], jnp.arange(side.runs), common=False)
+        states.append(side.program.init(side.program.place(keys), hp))
+    times: list[list[float]] = [[] for _ in sides]
+    for turn in range(WARM_UP + rounds):
+        for i, side in enumerate(sides):
+            start = time.perf_counter()
+            for _ in range(steps):
+                states[i], info = side.program.update(states[i], *side.inputs)
+            jax.block_until_ready((states[i], info))
+            if turn >= WARM_UP:
+                times[i].append((time.perf_counter() - start) / steps)
+    return times
+
+
+def rows_of(sides: list[Side], times: list[list[float]]) -> list[dict[str, Any]]:
+    """Returns a row per side; ratios are to the first, round by round."""
+    rows = []
+    for side, seconds in zip(sides, times, strict=True):
+        rates = [side.runs / s for s in seconds]
+        first = [sides[0].runs / s for s in times[0]]
+        footprint = side.program.footprint
+        rows.append(
+            {
+                "runs": side.runs,
+                "devices": side.devices,
+                "rate": statistics.median(rates),
+                "low": min(rates),
+                "high": max(rates),
+                "ratio": statistics.median(
+                    a / b for a, b in zip(rates, first, strict=True)
+                ),
+                "peak_bytes": None if footprint is None else footprint.peak,
+            }
+        )
+    return rows
+
+
+def plot(rows: list[dict[str, Any]], x: str) -> str:
+    """Returns the curve as SVG."""
+    line = Curve(
+        "",
+        *(np.array([row[name] for row in rows]) for name in (x, "rate", "low", "high")),
+    )
+    label = {"runs": "runs of one call", "devices": "forced devices"}[x]
+    ticks = {row[x]: str(row[x]) for row in rows}
+    return svg(
+        curves(
+            [line],
+            x_label=label,
+            y_label="image-steps per second",
+            log_x=True,
+            marks=True,
+            ticks=ticks,
+        )
+    )
+
+
+def numbers(text: str) -> list[int]:
+    """Returns the numbers of "1,2,4"."""
+    return [int(part) for part in text.split(",")]
+
+
+def main() -> None:
+    """Times, prints, writes."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=numbers, default=[1, 2, 4, 8, 16, 32, 64])
+    parser.add_argument("--devices", type=numbers, default=[1])
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--model", default="efficientnet_lite0")
+    parser.add_argument("--objective", default="b8:unit")
+    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=2, help="of one turn")
+    parser.add_argument("--out", type=Path, default=None)
+    parser.add_argument("--plot", type=Path, default=None)
+    given = parser.parse_args()
+    keep_memory()
+    config = base_config()
+    config.model, config.objective = given.model, given.objective
+    config.precision = given.precision
+    config.size = (given.size, given.size)
+    config.hparams.unit = tuple(range(max(given.runs)))
+    experiment = build(config)
+    sides = [make_side(experiment, r, d) for d in given.devices for r in given.runs]
+    rows = rows_of(sides, timed(sides, given.rounds, given.steps))
+    print("| devices | runs | image-steps per s | from … to | ratio | program, MB |")
+    print("|---|---|---|---|---|---|")
+    for row in rows:
+        peak = "" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 1e6:.0f}"
+        print(
+            f"| {row['devices']} | {row['runs']} | {row['rate']:.1f} |"
+            f" {row['low']:.1f} … {row['high']:.1f} | {row['ratio']:.2f} | {peak} |"
+        )
+    if given.out is not None:
+        found = {"arguments": {k: str(v) for k, v in vars(given).items()}, "rows": rows}
+        found["environment"] = environment()
+        write_text(given.out, json.dumps(found, indent=2))
+    if given.plot is not None:
+        x = "runs" if len(given.devices) == 1 else "devices"
+        write_text(given.plot, plot(rows, x))
+
+
+if __name__ == "__main__":
+    main()
