@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -100,10 +101,13 @@ def outcome(workdir: Path) -> tuple[dict[tuple[int, int], np.ndarray], list[str]
     """Returns (run, steps) -> pictures, and the lines of the log."""
     found = {}
     for number, block in enumerate(read_plan(workdir).blocks):
+        if not block.runs:  # its file was lost; another block has its runs
+            continue
         result = read_result(result_path(workdir, number))
         for run, images in zip(block.runs, result.images, strict=True):
             found[run, block.stop] = images
-    return found, sorted((workdir / "metrics.jsonl").read_text().splitlines())
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    return found, sorted(re.sub(r'"block": \d+, ', "", line) for line in lines)
 
 
 def lost(straight: Path, workdir: Path) -> int:
@@ -224,8 +228,7 @@ def contested(straight: Path, folder: Path, tries: int = 3) -> Fault:
     first = start(workdir)
     while not (workdir / ".lock").exists():
         time.sleep(0.05)
-    for _ in range(tries):
-        second = start(workdir)
+    for second in [start(workdir) for _ in range(tries)]:
         said = second.communicate(timeout=600)[0]
         refused += second.returncode == 1 and "in use by another process" in said
     first.communicate(timeout=600)

@@ -223,6 +223,8 @@ def _climb(
             for line in dead_runs(_of(block.runs, dead), experiment):
                 bar.write(line, file=sys.stderr)
             first = False
+        if step <= block.start:  # made again without its states: logged before
+            continue
         if step % config["log_every"] == 0 or step == block.stop:
             info = _joined(calls, infos, axis=1)
             dead = dead & _dead(info)

@@ -363,7 +363,7 @@ def _old_plan(workdir: Path, report: Callable[[str], None]) -> Plan | None:
     """Returns the plan of a folder that holds one; a lost one from the results."""
     old = plans.read_plan(workdir)
     if old is None:
-        old = shards.rebuilt_plan(workdir, 1)
+        old = shards.rebuilt_plan(workdir)
         if old is not None:
             report(f"{plans.PLAN} is missing: made again from {len(old.blocks)} blocks")
     if old is not None:

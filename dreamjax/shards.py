@@ -128,8 +128,10 @@ def _metrics(path: Path) -> dict[str, np.ndarray]:
         return {n: file[leaf] for n, leaf in zip(names, leaves, strict=True)}
 
 
-def rebuilt_plan(workdir: Path, size: int) -> Plan | None:
+def rebuilt_plan(workdir: Path) -> Plan | None:
     """Returns a plan from the results alone, None where there are none.
+
+    Its size is 0, to be chosen again.
 
     Raises:
       ValueError: a result is damaged.
@@ -145,7 +147,7 @@ def rebuilt_plan(workdir: Path, size: int) -> Plan | None:
         runs |= dict(zip(meta["runs"], meta["hparams"], strict=True))
         blocks[number] = Block(tuple(meta["runs"]), meta["start"], meta["stop"])
     known = [runs.get(n, {}) for n in range(max(runs) + 1)]
-    return Plan(tuple(known), size, tuple(blocks), complete=False, digest="")
+    return Plan(tuple(known), 0, tuple(blocks), complete=False, digest="")
 
 
 def collect(
