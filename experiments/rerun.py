@@ -17,7 +17,7 @@ from absl import flags
 from dreamjax import models
 from dreamjax.cache import use_compile_cache
 from dreamjax.cli import launch
-from dreamjax.config import as_config, plain
+from dreamjax.config import as_config, base_config, plain
 from dreamjax.deepdream.run import dream
 from dreamjax.environment import environment
 from dreamjax.images import load_image, to_uint8
@@ -48,12 +48,20 @@ def main(arguments: list[str]) -> int:
     if "octaves" in recipe["config"]:
         result = dream(as_config(recipe["config"]), folder, model=model)[0]
         return verdict(load_image(picture), result.images[recipe["run"]])
+    config = completed(recipe["config"])
     runs, lanes = [recipe["run"]], None
     if CROWD.value:
         runs, lanes = recipe["crowd"]["runs"], recipe["crowd"]["lanes"]
-    result = run(plain(recipe["config"]), folder, model=model, runs=runs, lanes=lanes)
+    result = run(config, folder, model=model, runs=runs, lanes=lanes)
     again = result.images[[runs.index(recipe["run"])]]  # [1, B, H, W, C]
     return verdict(load_image(picture), pictures_of(again)[0])
+
+
+def completed(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns a sweep's config with keys that came after it, at what does nothing."""
+    base = plain(base_config())
+    hparams = {**base["hparams"], **plain(config["hparams"])}
+    return {**base, "keep_states": False, **plain(config), "hparams": hparams}
 
 
 def check_network(recipe: dict[str, Any], record: models.Record) -> None:
