@@ -24,6 +24,7 @@ from dreamjax.images import load_image
 from dreamjax.labels import ASSETS, class_index
 from dreamjax.models.layers import Rules
 from dreamjax.models.model import Model, check_size, check_taps, tap_shapes
+from dreamjax.models.precision import PRECISIONS, in_precision
 from dreamjax.objectives import Objective, check_objective
 from dreamjax.optimizers import make_optimizer, optimizer_hparams
 from dreamjax.params.image import STARTS, image_param
@@ -43,7 +44,7 @@ class Experiment(NamedTuple):
 
     Attributes:
       config: as plain values.
-      model: the network.
+      model: the network, in the config's precision.
       pieces: (H, W) -> what one run is put together from at that size; its start is
         the config's at the config's own size, and gray at others.
       step: the pure step of one run.
@@ -91,7 +92,9 @@ def build(
     config = configs.plain(config)
     configs.check_keys(config)
     size = check_numbers(config)
+    choose("precision", config["precision"], PRECISIONS)
     model = models.load(config["model"]) if model is None else model
+    model = in_precision(model, config["precision"])
     check_size(model.record, size)
     runs = sweep.expand(
         config["hparams"],
