@@ -31,6 +31,7 @@ from dreamjax.params.image import STARTS, image_param
 from dreamjax.params.spatial import SPATIAL
 from dreamjax.projections import PROJECTIONS
 from dreamjax.regularizers import REGULARIZERS
+from dreamjax.remat import recomputed
 from dreamjax.transforms import TRANSFORMS, chain, output_shape
 from dreamjax.types import Array, DreamStep, HParams, Key, Taps
 
@@ -148,10 +149,14 @@ def build(
         pictures |= {start: load_picture(start, size, config["channels"])}
         start = pictures[start]
 
+    taps = _with_channels(model, config["channels"])
+    if config["remat"]:
+        taps = recomputed(taps, list(dict.fromkeys(aims)))
+
     @functools.cache
     def pieces_at(size_: tuple[int, int]) -> Pieces:
         return Pieces(
-            taps=_with_channels(model, config["channels"]),
+            taps=taps,
             param=image_param(
                 choose("param", config["param"], SPATIAL),
                 size=size_,
@@ -220,6 +225,9 @@ def check_numbers(config: Mapping[str, Any]) -> tuple[int, int]:
         require(config[name] >= low, name, config[name], f"at least {low}")
     for step in config["image_steps"]:
         require(step >= 0, "image_steps", config["image_steps"], "steps are >= 0")
+    require(
+        isinstance(config["remat"], bool), "remat", config["remat"], "True or False"
+    )
     choose("rows", config["rows"], config["hparams"])
     return size
 

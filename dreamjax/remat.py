@@ -13,6 +13,7 @@ also a user's own. `jax.checkpoint` alone saves nothing on CPU: XLA takes away t
 what separates the second computation from the first, and merges the two.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -53,7 +54,7 @@ def recomputed(taps: TapsOf, names: Sequence[str]) -> TapsOf:
         variables = jax.lax.stop_gradient(variables)
         closed, shapes = jax.make_jaxpr(wanted, return_shape=True)(variables, images)
         inputs = jax.tree.leaves((variables, images))
-        found = _play(closed, inputs, _opaque(jax.tree.leaves(variables)))
+        found = _play(closed, inputs)
         return jax.tree.unflatten(jax.tree.structure(shapes), found)
 
     return lean
@@ -62,7 +63,9 @@ def recomputed(taps: TapsOf, names: Sequence[str]) -> TapsOf:
 def best_cuts(made: Sequence[int], alive: Sequence[int]) -> list[int]:
     """Returns where to cut a program so that its gradient needs least memory.
 
-    The estimate: all that is alive at the cuts, and all that the largest segment makes.
+    The estimate: all that is alive at the cuts, and a third of what the largest segment
+    makes. (The rest is never stored, or as a mask; of EfficientNet-Lite0, VGG16 and
+    ResNet-50 compiled for CPU it was 0.3 to 0.5.)
     For each number of segments up to `MOST`, cuts are made where least is alive, each
     within half a segment of an even share.
 
@@ -89,8 +92,8 @@ def best_cuts(made: Sequence[int], alive: Sequence[int]) -> list[int]:
 
     def cost(cuts: Sequence[int]) -> int:
         ends = [0, *cuts, len(made)]
-        parts = [before[b] - before[a] for a, b in zip(ends, ends[1:], strict=False)]
-        return sum(alive[i] for i in cuts) + max(parts)
+        parts = [before[b] - before[a] for a, b in itertools.pairwise(ends)]
+        return 3 * sum(alive[i] for i in cuts) + max(parts)
 
     return min((cuts(segments) for segments in range(1, MOST + 1)), key=cost)
 
@@ -111,7 +114,7 @@ class _Segment(NamedTuple):
     outputs: list
 
 
-def _play(closed: Any, inputs: Sequence[Array], opaque: Array) -> list[Array]:
+def _play(closed: Any, inputs: Sequence[Array]) -> list[Array]:
     """Evaluates a traced (variables, images) -> outputs, segment by segment."""
     program = closed.jaxpr
     values = dict(zip(program.constvars, closed.consts, strict=True))
@@ -125,7 +128,6 @@ def _play(closed: Any, inputs: Sequence[Array], opaque: Array) -> list[Array]:
         found = function(
             [values[v] for v in segment.moving],
             [values[v] for v in segment.still],
-            opaque,
         )
         values |= dict(zip(segment.outputs, found, strict=True))
     values |= _evaluate(program, last, values)
@@ -170,7 +172,7 @@ def _segments(program: Any, equations: Sequence) -> list[_Segment]:
     ends = [0, *cuts, len(equations)]
     return [
         _segment(program, equations[a:b], made, alive[b])
-        for a, b in zip(ends, ends[1:], strict=False)
+        for a, b in itertools.pairwise(ends)
     ]
 
 
@@ -205,7 +207,7 @@ def _evaluate(program: Any, segment: _Segment, values: dict) -> dict:
 
 
 def _twice(play: Callable[..., list[Array]], real: Sequence[bool]) -> Callable:
-    """Returns (moving, still, opaque) -> outputs, played again for its gradient.
+    """Returns (moving, still) -> outputs, played again for its gradient.
 
     Args:
       play: (*moving, *still) -> outputs.
@@ -213,14 +215,14 @@ def _twice(play: Callable[..., list[Array]], real: Sequence[bool]) -> Callable:
     """
 
     @jax.custom_vjp
-    def run(moving: list, still: list, opaque: Array) -> list[Array]:
+    def run(moving: list, still: list) -> list[Array]:
         return play(*moving, *still)
 
-    def forward(moving: list, still: list, opaque: Array) -> tuple:
-        return run(moving, still, opaque), (moving, still, opaque)
+    def forward(moving: list, still: list) -> tuple:
+        return run(moving, still), (moving, still)
 
     def backward(saved: tuple, down: list) -> tuple:
-        moving, still, opaque = saved
+        moving, still = saved
         down = [g for g, yes in zip(down, real, strict=True) if yes]
 
         def again(moving: list, still: list, down: list) -> list:
@@ -234,31 +236,26 @@ def _twice(play: Callable[..., list[Array]], real: Sequence[bool]) -> Callable:
             moving,
             still,
             down,
-            opaque,
-            cpu=lambda *given: jax.lax.cond(given[-1], again, _unknown, *given[:-1]),
-            default=lambda *given: again(*jax.lax.optimization_barrier(given[:-1])),
+            cpu=lambda moving, still, down: again(_fenced(moving, down), still, down),
+            default=lambda *given: again(*jax.lax.optimization_barrier(given)),
         )
-        return grads, None, None
+        return grads, None
 
     run.defvjp(forward, backward)
     return run
 
 
-def _unknown(moving: list, still: list, down: list) -> list:
-    return [jnp.full_like(x, jnp.nan) for x in moving]
+def _fenced(moving: list, down: list) -> list:
+    """Returns `moving`, in a way that XLA cannot foresee, and not before `down`.
 
-
-def _opaque(weights: Sequence[Array]) -> Array:
-    """Returns True as XLA cannot foresee it: a weight equals itself, unless it is NaN.
-
-    What stands in a branch is not merged with the same computation before it. A NaN
-    among the weights makes a NaN of the gradient either way.
+    A number equals itself, unless it is NaN; then so is the gradient either way. So
+    what follows is not merged with the same computation before it, and waits.
     """
-    for leaf in weights:
-        if jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.size > 0:
-            value = jnp.ravel(leaf)[0]
-            return value == value
-    return jnp.ones((), bool)
+    known = jnp.ones((), bool)
+    for g in down:
+        value = jnp.ravel(g)[0]
+        known = known & (value == value)
+    return [jnp.where(known, x, jnp.nan) for x in moving]
 
 
 def _ordered(equations: Sequence) -> list:
