@@ -22,10 +22,11 @@ from dreamjax.errors import choose, require
 from dreamjax.hparams import Hparam
 from dreamjax.images import load_image
 from dreamjax.labels import ASSETS, class_index
-from dreamjax.metrics.network import make_judge
+from dreamjax.metrics.network import TapsOf, make_judge
 from dreamjax.metrics.transfer import Transfer, load_transfer, make_transfer
 from dreamjax.models.layers import Rules
 from dreamjax.models.model import Model, check_size, check_taps, tap_shapes
+from dreamjax.models.precision import PRECISIONS, in_precision
 from dreamjax.objectives import Objective, check_objective
 from dreamjax.optimizers import make_optimizer, optimizer_hparams
 from dreamjax.params.image import STARTS, image_param
@@ -33,6 +34,7 @@ from dreamjax.params.spatial import SPATIAL
 from dreamjax.plan import stages
 from dreamjax.projections import PROJECTIONS
 from dreamjax.regularizers import REGULARIZERS
+from dreamjax.remat import recomputed
 from dreamjax.transforms import TRANSFORMS, chain, output_shape
 from dreamjax.types import Array, DreamStep, HParams, Key, Taps
 
@@ -46,8 +48,9 @@ class Experiment(NamedTuple):
 
     Attributes:
       config: as plain values.
-      model: the network.
+      model: the network, in the config's precision.
       second: a second network that judges the pictures, or None.
+      taps: of the network, for images of config["channels"].
       pieces: (H, W) -> what one run is put together from at that size; its start is
         the config's at the config's own size, and gray at others.
       step: the pure step of one run.
@@ -66,6 +69,7 @@ class Experiment(NamedTuple):
     config: dict[str, Any]
     model: Model
     second: Model | None
+    taps: TapsOf
     pieces: Callable[[tuple[int, int]], Pieces]
     step: DreamStep
     evaluation: Evaluation
@@ -104,7 +108,9 @@ def build(
     config = configs.plain(config)
     configs.check_keys(config)
     size = check_numbers(config)
+    choose("precision", config["precision"], PRECISIONS)
     model = models.load(config["model"]) if model is None else model
+    model = in_precision(model, config["precision"])
     check_size(model.record, size)
     runs = sweep.expand(
         config["hparams"],
@@ -156,10 +162,14 @@ def build(
         pictures |= {start: load_picture(start, size, config["channels"])}
         start = pictures[start]
 
+    taps = kept = _with_channels(model, config["channels"])
+    if config["remat"]:
+        taps = recomputed(taps, list(dict.fromkeys(aims)))
+
     @functools.cache
     def pieces_at(size_: tuple[int, int]) -> Pieces:
         return Pieces(
-            taps=_with_channels(model, config["channels"]),
+            taps=taps,
             param=image_param(
                 choose("param", config["param"], SPATIAL),
                 size=size_,
@@ -203,9 +213,10 @@ def build(
         config=config,
         model=model,
         second=None if transfer is None else transfer.model,
+        taps=kept,
         pieces=pieces_at,
         step=make_step(pieces),
-        evaluation=make_evaluation(pieces, _judge(pieces, transfer)),
+        evaluation=make_evaluation(pieces, _judge(objective, kept, transfer)),
         images=lambda state, hp: pieces.param.apply(state.params, hp),
         runs=runs,
         values=values,
@@ -224,12 +235,11 @@ def build(
     )
 
 
-def _judge(pieces: Pieces, transfer: Transfer | None) -> Judge:
+def _judge(objective: Objective, taps: TapsOf, transfer: Transfer | None) -> Judge:
     """Returns what is asked of finished pictures beside their score."""
-    own = make_judge(pieces.objective, pieces.taps)
-    other = None
+    own, other = make_judge(objective, taps), None
     if transfer is not None:
-        other = make_transfer(transfer, pieces.objective, pieces.taps)
+        other = make_transfer(transfer, objective, taps)
 
     def judge(
         variables: Any, second: Any, images: Array, hp: HParams
@@ -264,6 +274,9 @@ def check_numbers(config: Mapping[str, Any]) -> tuple[int, int]:
     stages(config)
     for step in config["image_steps"]:
         require(step >= 0, "image_steps", config["image_steps"], "steps are >= 0")
+    require(
+        isinstance(config["remat"], bool), "remat", config["remat"], "True or False"
+    )
     choose("rows", config["rows"], config["hparams"])
     return size
 

@@ -51,6 +51,8 @@ def base_config() -> ml_collections.ConfigDict:
     """Returns a complete, unlocked configuration: one channel, Lucid's defaults."""
     config = ml_collections.ConfigDict()
     config.model = "efficientnet_lite0"  # or "package.module:function"
+    config.precision = "float32"  # of the network; or bfloat16
+    config.remat = False  # compute activations twice, to need less memory
     config.objective = "b8:unit"  # see dreamjax/text.py
     config.size = (128, 128)  # pixels: height, width
     config.batch = 1  # images of one run

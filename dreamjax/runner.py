@@ -181,7 +181,7 @@ class _Shop:
             except jax.errors.JaxRuntimeError as error:
                 lanes = self._fewer(lanes, error)
                 continue
-            fit = self._fit(program, (variables, second))
+            fit = self._fit(program)
             if fit >= lanes or lanes <= len(job.devices):
                 break
             job.report(f"{lanes} runs of one call do not fit the memory, {fit} do")
@@ -194,16 +194,16 @@ class _Shop:
         job.report(f"compiled in {seconds:.1f} s")
         return fit
 
-    def _fit(self, program: sweep.Program, weights: Any) -> int:
+    def _fit(self, program: sweep.Program) -> int:
         """Returns how many runs of one call the devices hold; a multiple of them."""
         devices = self._job.devices
         if program.footprint is None:
             return program.runs
-        fixed = sum(leaf.nbytes for leaf in jax.tree.leaves(weights))
         one_memory = devices[0].platform == "cpu"  # shared by all of them
         free = free_memory(devices[0]) // (len(devices) if one_memory else 1)
-        each = program.runs // len(devices)
-        fit = runs_that_fit(program.footprint.peak, each, free, fixed)
+        peak, each = program.footprint.peak, program.runs // len(devices)
+        # The weights are in memory already, in the peak but not in what is free.
+        fit = runs_that_fit(peak, each, free + program.fixed, program.fixed)
         return len(devices) * max(1, fit)
 
     def _fewer(self, lanes: int, error: Exception) -> int:

@@ -62,8 +62,7 @@ def _describe(experiment: Experiment, size: tuple[int, int]):
     """Returns images [B, H, W, C] -> Features, compiled when first called."""
     shapes = tap_shapes(experiment.model, size)
     tap = tap_of(experiment.objective, shapes)
-    taps = experiment.pieces(size).taps
-    compiled = jax.jit(make_describe(tap, taps))
+    compiled = jax.jit(make_describe(tap, experiment.taps))
 
     def describe(pictures: np.ndarray) -> Features:
         return compiled(experiment.model.variables, jnp.asarray(pictures))

@@ -21,7 +21,7 @@ from jax.sharding import PartitionSpec as P
 
 from dreamjax.dream import Evaluation
 from dreamjax.errors import choose, require
-from dreamjax.footprint import Footprint, footprint, free_memory
+from dreamjax.footprint import Footprint, footprint, free_memory, tree_bytes
 from dreamjax.text import parse_call
 from dreamjax.types import Array, DreamState, DreamStep, HParams, Key
 
@@ -215,6 +215,7 @@ class Program(NamedTuple):
       runs: R.
       place: puts a tree of arrays [R, ...] where the programs want it.
       footprint: bytes of `update` on one device; None where the backend tells nothing.
+      fixed: the part of it that does not grow with R.
     """
 
     init: Callable
@@ -226,6 +227,7 @@ class Program(NamedTuple):
     runs: int
     place: Callable[[Any], Any]
     footprint: Footprint | None
+    fixed: int
 
 
 def compile_program(
@@ -304,6 +306,7 @@ def compile_program(
         return judge(state, hp, variables, number)
 
     compiled = jax.jit(update, donate_argnums=0).lower(state, hp, variables).compile()
+    bytes_, growing = footprint(compiled), tree_bytes((state, hp)) // len(devices)
     return Program(
         jax.jit(init, out_shardings=by_run).lower(keys, hp).compile(),
         compiled,
@@ -313,7 +316,8 @@ def compile_program(
         steps,
         runs,
         lambda tree: jax.device_put(tree, by_run),
-        footprint(compiled),
+        bytes_,
+        0 if bytes_ is None else max(0, bytes_.arguments - growing),
     )
 
 
@@ -357,7 +361,7 @@ def estimated_runs(
     """
     size = 4 * batch * sum(math.prod(shape) for shape in shapes.values())
     if memory is None:
-        memory = free_memory(jax.local_devices()[0]) // 2
+        memory = free_memory() // 2
     fit = max(1, memory // size)
     return min(fit, CPU_RUNS) if jax.default_backend() == "cpu" else fit
 

@@ -132,7 +132,7 @@ def allowed_bytes(config: Mapping[str, Any]) -> int:
     """Returns what a dream may take: config["memory"], or half of what is free."""
     if config["memory"] > 0:
         return int(config["memory"] * 1e9)
-    return free_memory(jax.local_devices()[0]) // 2
+    return free_memory() // 2
 
 
 def runs_at_once(config: Mapping[str, Any], size: Size) -> int:

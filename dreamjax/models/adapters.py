@@ -13,8 +13,8 @@ from flax import linen as nn
 from flax import nnx
 from flax.traverse_util import flatten_dict
 
-from dreamjax.models.layers import Rules
-from dreamjax.models.model import Model, Record, preprocess
+from dreamjax.models.layers import Rules, widened
+from dreamjax.models.model import Model, Record, from_network
 from dreamjax.types import Array, Taps
 
 
@@ -32,11 +32,11 @@ def from_function(
         network that wants RGB in [0, 1].
     """
 
-    def taps(variables: Any, images: Array, rules: Rules) -> Taps:
+    def network(variables: Any, x: Array, rules: Rules) -> Taps:
         del rules  # a foreign function keeps its own gradients
-        return _finish(dict(function(variables, preprocess(images, record))))
+        return _finish(dict(function(variables, x)))
 
-    return Model(taps, variables, record)
+    return from_network(network, variables, record)
 
 
 def from_linen(
@@ -152,5 +152,6 @@ def _is_activation(value: Any) -> bool:
 
 def _finish(taps: dict[str, Array]) -> dict[str, Array]:
     if "logits" in taps and "probabilities" not in taps:
-        taps["probabilities"] = jax.nn.softmax(jnp.asarray(taps["logits"]), axis=-1)
+        logits = widened(jnp.asarray(taps["logits"]))
+        taps["probabilities"] = jax.nn.softmax(logits, axis=-1)
     return taps

@@ -42,7 +42,7 @@ from flax import linen as nn
 from dreamjax.labels import imagenet_labels_2015
 from dreamjax.models.convert import Layer, Layout, fill
 from dreamjax.models.googlenet import inception_module
-from dreamjax.models.layers import PLAIN, Rules, same_padding
+from dreamjax.models.layers import PLAIN, Rules, same_padding, widened
 from dreamjax.models.model import Record
 from dreamjax.models.modules import Tape
 from dreamjax.models.pooling import avg_pool, local_response_norm, max_pool
@@ -109,7 +109,7 @@ def _head(tape: Tape, number: int, x: Array) -> None:
     x = x.reshape(x.shape[0], -1)
     x = tape.dense(f"nn{number}", x, 1024, act="relu")
     x = tape.dense(f"softmax{number}/pre", x, CLASSES)
-    tape.keep(f"softmax{number}", jax.nn.softmax(x, axis=-1))
+    tape.keep(f"softmax{number}", jax.nn.softmax(widened(x), axis=-1))
 
 
 def _pool(tape: Tape, name: str, x: Array) -> Array:

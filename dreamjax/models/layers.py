@@ -36,6 +36,11 @@ def same_padding(height: int, width: int, kernel: int, stride: int) -> Padding:
     return one(height), one(width)
 
 
+def widened(x: Array) -> Array:
+    """Returns x as float32 where it has fewer bits; sums of many terms need them."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
 def conv(x: Array, kernel: Array, *, stride: int = 1, padding: Padding) -> Array:
     """Dense convolution.
 
@@ -140,12 +145,13 @@ def _depthwise_shifted(
     x = _pad(x, padding)  # [N, H + pad, W + pad, C]
     height = (x.shape[1] - k) // stride + 1
     width = (x.shape[2] - k) // stride + 1
-    out = jnp.zeros((x.shape[0], height, width, x.shape[3]), x.dtype)
+    kernel, dtype = widened(kernel), jnp.promote_types(x.dtype, jnp.float32)
+    out = jnp.zeros((x.shape[0], height, width, x.shape[3]), dtype)
     for i in range(k):
         for j in range(k):
-            seen = _window(x, i, j, height, width, stride)
+            seen = widened(_window(x, i, j, height, width, stride))
             out = out + seen * kernel[i, j][None, None, None, :]
-    return out
+    return out.astype(x.dtype)
 
 
 def sum_of_shifts(
@@ -167,7 +173,8 @@ def sum_of_shifts(
 
     Args:
       part: (i, j, *outputs) -> gradient that place (i, j) of each window passes on,
-        elementwise; 0 where the first of `outputs` is 0.
+        elementwise; 0 where the first of `outputs` is 0. It is given that one as
+        float32 where it has fewer bits.
       outputs: arrays [N, H', W', C] over the windows, the incoming gradient first.
       shape: (N, H, W, C) of the input.
       kernel, stride, padding: of the window.
@@ -189,13 +196,14 @@ def sum_of_shifts(
     wide = [widen(y) for y in outputs]
 
     def phase(p: int, q: int) -> Array:
-        total = jnp.zeros((n, rows, columns, channels), outputs[0].dtype)
+        dtype = jnp.promote_types(outputs[0].dtype, jnp.float32)
+        total = jnp.zeros((n, rows, columns, channels), dtype)
         for i in range(p, kernel, stride):
             for j in range(q, kernel, stride):
                 a, b = margin - i // stride, margin - j // stride
-                seen = [y[:, a : a + rows, b : b + columns] for y in wide]
-                total = total + part(i, j, *seen)
-        return total
+                g, *rest = [y[:, a : a + rows, b : b + columns] for y in wide]
+                total = total + part(i, j, widened(g), *rest)
+        return total.astype(outputs[0].dtype)
 
     if stride == 1:
         grad = phase(0, 0)
@@ -209,9 +217,9 @@ def sum_of_shifts(
 
 def _depthwise_shifted_vjp(x, kernel, g, *, stride, padding):
     """Gradients of `_depthwise_shifted` in x and kernel."""
-    k = kernel.shape[0]
+    k, wide = kernel.shape[0], widened(kernel)
     grad_x = sum_of_shifts(
-        lambda i, j, g: g * kernel[i, j][None, None, None, :],
+        lambda i, j, g: g * wide[i, j][None, None, None, :],
         (g,),
         x.shape,
         kernel=k,

@@ -72,11 +72,26 @@ class Model(NamedTuple):
         is inside. `rules` says how gradients pass the nonlinearities.
       variables: the weights, an argument of every compiled program.
       record: what the weights are.
+      network: what `taps` does after preprocessing, (variables, x, rules) -> Taps;
+        None where the two cannot be told apart, and then no precision but the
+        network's own is possible.
     """
 
     taps: Callable[[Any, Array, Rules], Taps]
     variables: Any
     record: Record
+    network: Callable[[Any, Array, Rules], Taps] | None = None
+
+
+def from_network(
+    network: Callable[[Any, Array, Rules], Taps], variables: Any, record: Record
+) -> Model:
+    """Returns the model of a network that takes preprocessed images."""
+
+    def taps(variables: Any, images: Array, rules: Rules) -> Taps:
+        return network(variables, preprocess(images, record), rules)
+
+    return Model(taps, variables, record, network)
 
 
 def preprocess(images: Array, record: Record) -> Array:

@@ -11,7 +11,14 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dreamjax.models.layers import Padding, Rules, conv, depthwise, same_padding
+from dreamjax.models.layers import (
+    Padding,
+    Rules,
+    conv,
+    depthwise,
+    same_padding,
+    widened,
+)
 from dreamjax.types import Array, Taps
 
 Pad = int | str | Padding | tuple[int, int]
@@ -179,7 +186,7 @@ class Tape:
     def classify(self, logits: Array) -> Taps:
         """Keeps "logits" and "probabilities" [N, classes]; returns all taps."""
         self.keep("logits", logits)
-        self.keep("probabilities", jax.nn.softmax(logits, axis=-1))
+        self.keep("probabilities", jax.nn.softmax(widened(logits), axis=-1))
         return self.taps
 
 

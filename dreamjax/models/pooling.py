@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dreamjax.models.layers import Padding, depthwise, sum_of_shifts
+from dreamjax.models.layers import Padding, depthwise, sum_of_shifts, widened
 from dreamjax.types import Array
 
 
@@ -177,7 +177,7 @@ def adaptive_avg_pool(x: Array, size: tuple[int, int]) -> Array:
     if x.shape[1:3] == size:
         return x
     rows, columns = weights(x.shape[1], size[0]), weights(x.shape[2], size[1])
-    return jnp.einsum("ih,nhwc,jw->nijc", rows, x, columns)
+    return jnp.einsum("ih,nhwc,jw->nijc", rows, x, columns).astype(x.dtype)
 
 
 def local_response_norm(
@@ -194,7 +194,7 @@ def local_response_norm(
         alpha / size. TensorFlow uses it as it is.
     """
     reach = size // 2
-    squares = jnp.pad(x * x, ((0, 0), (0, 0), (0, 0), (reach, reach)))
-    channels = x.shape[-1]
+    wide, channels = widened(x), x.shape[-1]
+    squares = jnp.pad(wide * wide, ((0, 0), (0, 0), (0, 0), (reach, reach)))
     total = sum(squares[..., i : i + channels] for i in range(size))
-    return x * (k + alpha * total) ** -beta
+    return (wide * (k + alpha * total) ** -beta).astype(x.dtype)

@@ -14,7 +14,7 @@ from flax import linen as nn
 from dreamjax.models.converted import cached
 from dreamjax.models.formats import FORMATS
 from dreamjax.models.layers import PLAIN, Rules
-from dreamjax.models.model import Model, Record, preprocess
+from dreamjax.models.model import Model, Record, from_network
 from dreamjax.models.source import Source, check_content, locate
 from dreamjax.types import Array, Taps
 
@@ -79,10 +79,10 @@ def outline(port: Port) -> Model:
 
 
 def _model(port: Port, variables: Any) -> Model:
-    def taps(variables: Any, images: Array, rules: Rules) -> Taps:
-        return port.network(rules).apply(variables, preprocess(images, port.record))
+    def network(variables: Any, x: Array, rules: Rules) -> Taps:
+        return port.network(rules).apply(variables, x)
 
-    return Model(taps, variables, port.record)
+    return from_network(network, variables, port.record)
 
 
 def load_port(port: Port, path: str | Path | None = None) -> Model:

@@ -40,7 +40,7 @@ from flax import linen as nn
 
 from dreamjax.labels import imagenet_labels
 from dreamjax.models.convert import TORCH, Layer, fill
-from dreamjax.models.layers import PLAIN, Rules
+from dreamjax.models.layers import PLAIN, Rules, widened
 from dreamjax.models.model import INCEPTION_INPUT, TORCHVISION_INPUT, Record
 from dreamjax.models.modules import SMOOTH, Tape
 from dreamjax.models.port import Port
@@ -130,7 +130,7 @@ def _attention(name: str, x: Array) -> Array:
     y = y.reshape(n, tokens, 3, HEADS, features // HEADS)
     query, key, value = y[:, :, 0], y[:, :, 1], y[:, :, 2]  # [N, T, HEADS, K / HEADS]
     likeness = jnp.einsum("nqhd,nkhd->nhqk", query, key) * query.shape[-1] ** -0.5
-    weights = jax.nn.softmax(likeness, axis=-1)
+    weights = jax.nn.softmax(widened(likeness), axis=-1).astype(x.dtype)
     y = jnp.einsum("nhqk,nkhd->nqhd", weights, value).reshape(x.shape)
     return nn.Dense(features, name=f"{name}.out_proj")(y)
 
@@ -138,7 +138,7 @@ def _attention(name: str, x: Array) -> Array:
 def resize_torchvision(places: Array, grid: tuple[int, int]) -> Array:
     """As torchvision's `interpolate_embeddings`: the corners stay where they are."""
     rows, columns = (_bicubic(GRID, size) for size in grid)
-    return jnp.einsum("ih,hwk,jw->ijk", rows, places, columns)
+    return jnp.einsum("ih,hwk,jw->ijk", rows, places, columns).astype(places.dtype)
 
 
 def _bicubic(size: int, out: int) -> np.ndarray:
