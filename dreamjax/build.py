@@ -17,6 +17,7 @@ import numpy as np
 
 from dreamjax import config as configs
 from dreamjax import models, sweep, text
+from dreamjax.draws import DESIGNS
 from dreamjax.dream import Evaluation, Pieces, make_evaluation, make_step
 from dreamjax.errors import choose, require
 from dreamjax.hparams import Hparam
@@ -98,6 +99,7 @@ def build(
         mode=config["sweep"],
         samples=config["samples"],
         seed=config["seed"],
+        draws=config["draws"],
     )
 
     shapes = tap_shapes(model, size)
@@ -218,6 +220,7 @@ def check_numbers(config: Mapping[str, Any]) -> tuple[int, int]:
     for step in config["image_steps"]:
         require(step >= 0, "image_steps", config["image_steps"], "steps are >= 0")
     choose("rows", config["rows"], config["hparams"])
+    choose("draws", config["draws"], DESIGNS)
     return size
 
 

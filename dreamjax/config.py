@@ -66,6 +66,7 @@ def base_config() -> ml_collections.ConfigDict:
     config.steps = 128
     config.sweep = "product"  # or zip, or zip(name, …)
     config.samples = 1  # draws of the hyperparameters that are distributions
+    config.draws = "random"  # or latin, or sobol; see dreamjax/draws.py
     config.seed = 0  # of those draws
     config.common_noise = True  # runs of one seed share noise and transforms
     config.runs_per_call = 0  # 0: as many as memory holds, on CPU at most 32
