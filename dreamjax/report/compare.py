@@ -86,7 +86,8 @@ def write_comparison(
         _aspect(rows),
         _sections(tables, drawn, out, within),
     )
-    table = summary_csv(_relative(rows, out), ("sweep", "sweep_run", "image"))
+    origin = ("sweep_run", "image") if len(sweeps) > 1 else ("image",)
+    table = summary_csv(_relative(rows, out), origin)
     files["table"] = write_text(out / "comparison.csv", table)
     files["effects"] = write_text(out / "effects.csv", effects_csv(tables))
     return files | ({"plots": out / "plots"} if drawn else {})
@@ -112,19 +113,15 @@ def figure_of(rows: Sequence[Row], metric: str, table: Sequence[Effect]) -> Any:
     Over each plot stands the rank correlation, where the hyperparameter is a number.
     """
     rows = counted(rows)
-    names = [
-        name
-        for name in values.varying(rows)
-        if name != "sweep"
-        and len(values.distinct(rows, name)) <= PLOTTED
-        or not np.isnan(column(rows, name)).all()
-    ]
-    numeric = {n: column(rows, n) for n in names if not np.isnan(column(rows, n)).all()}
+    varying = [name for name in values.varying(rows) if name != "sweep"]
+    numeric = {n: column(rows, n) for n in varying}
+    numeric = {n: x for n, x in numeric.items() if not np.isnan(x).all()}
     texts = {
         n: [values.short(values.get(row, n)) for row in rows]
-        for n in names
-        if n not in numeric
+        for n in varying
+        if n not in numeric and len(values.distinct(rows, n)) <= PLOTTED
     }
+    names = [name for name in varying if name in numeric or name in texts]
     columns = {name: numeric.get(name, texts.get(name)) for name in names}
     labels = [row["sweep"] for row in rows]
     figure = plots.scatter_grid(
@@ -168,11 +165,12 @@ def _draw_plots(
 
 def _sheet(rows: Sequence[Row], axes: tuple[str, str]) -> bytes:
     down, across = axes
-    best = grid.best_of_cells(rows, across, down)
-    several = f", best of {len(rows)} runs" if len(best) < len(rows) else ""
-    paths = [rows[row["index"]]["image"] for row in best]
+    best, plan = grid.best_of_cells(rows, down, across)
+    several = f"; of {len(rows)} runs the best of each cell"
+    title = f"{down} × {across}{several if len(best) < len(rows) else ''}"
+    paths = [rows[i]["image"] for i in best]
     images = grid.pictures([None if path is None else Path(path) for path in paths])
-    sheet = contact_sheet(images, best, down, f"{down} × {across}{several}")
+    sheet = contact_sheet(images, [rows[i] for i in best], down, title, plan)
     return png_bytes(np.asarray(sheet))
 
 
@@ -214,19 +212,27 @@ def _sections(
     out: Path,
     within: Sequence[str],
 ) -> list[tuple[str, str]]:
-    said = f", ranked within {', '.join(within)}" if within else ""
-    sections = []
-    for label, table in tables.items():
-        if table:
-            of = "" if len(tables) == 1 else f" · {label}"
-            title = f"Rank correlations of metrics and hyperparameters{of}{said}"
-            sections.append((title, effects_table(table)))
-    for metric, path in drawn.items():
-        source = html.escape(embed.url(path.relative_to(out).as_posix()), quote=True)
-        alt = html.escape(f"{metric} against each hyperparameter", quote=True)
-        picture = f'<img src="{source}" alt="{alt}" loading="lazy">'
-        sections.append((f"{metric} against each hyperparameter", picture))
-    return sections
+    """Returns the tables of effects and the plots, each as one section of the page."""
+    found = []
+    shown = {label: table for label, table in tables.items() if table}
+    if shown:
+        said = f", ranked within {', '.join(within)}" if within else ""
+        heads = ["" if len(shown) == 1 else f"<h2>{html.escape(n)}</h2>" for n in shown]
+        parts = zip(heads, map(effects_table, shown.values()), strict=True)
+        inside = "\n".join(head + table for head, table in parts)
+        title = f"Rank correlations of hyperparameters and metrics{said}"
+        found.append((title, inside))
+    if drawn:
+        inside = "\n".join(_plot(metric, path, out) for metric, path in drawn.items())
+        found.append(("Plots of metrics against hyperparameters", inside))
+    return found
+
+
+def _plot(metric: str, path: Path, out: Path) -> str:
+    source = html.escape(embed.url(path.relative_to(out).as_posix()), quote=True)
+    alt = html.escape(f"{metric} against each hyperparameter", quote=True)
+    picture = f'<img src="{source}" alt="{alt}" loading="lazy">'
+    return f"<h2>{html.escape(metric)}</h2>{picture}"
 
 
 def effects_table(table: Sequence[Effect]) -> str:

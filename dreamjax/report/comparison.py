@@ -10,16 +10,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dreamjax.config import base_hparams
+from dreamjax.config import base_config, base_hparams, plain
 from dreamjax.projections import PROJECTIONS
 from dreamjax.regularizers import REGULARIZERS
 from dreamjax.report import values
 from dreamjax.report.summary import Row, Unfinished, read_summary
 
-BOOKKEEPING = frozenset(
-    "checkpoint_seconds image_steps lanes log_every rows runs runs_per_call"
-    " steps_per_call tensorboard".split()
-)
+BOOKKEEPING = {
+    "checkpoint_seconds",
+    "image_steps",
+    "lanes",
+    "log_every",
+    "rows",
+    "runs",
+    "runs_per_call",
+    "steps_per_call",
+    "tensorboard",
+}
 """Keys of a config that change no picture."""
 
 ABSENT = "absent"
@@ -127,7 +134,7 @@ def align(sweeps: Sequence[Sweep]) -> list[Row]:
 
 def _differing(sweeps: Sequence[Sweep], taken: Sequence[str]) -> list[dict[str, Any]]:
     """Returns for each sweep the keys of its config that are not the same in all."""
-    flat = [_flat(sweep.config) for sweep in sweeps]
+    flat = [_flat(_completed(sweep.config)) for sweep in sweeps]
     names = [
         name
         for name in dict.fromkeys(name for config in flat for name in config)
@@ -142,6 +149,13 @@ def _differing(sweeps: Sequence[Sweep], taken: Sequence[str]) -> list[dict[str, 
         }
         for config in flat
     ]
+
+
+def _completed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the config of an older sweep with the keys that there are by now."""
+    base = plain(base_config())
+    extended = set(config) - set(base) - BOOKKEEPING  # of a dream, say
+    return dict(config) if extended else {**base, **config}
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

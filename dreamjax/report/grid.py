@@ -1,5 +1,6 @@
 """Runs in a grid of any two hyperparameters, many numbers gathered into ranges."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from dreamjax.errors import choose, require
 from dreamjax.images import load_image, to_uint8
 from dreamjax.report import values
 from dreamjax.report.effects import number
+from dreamjax.report.sheet import MAX_TILES, Layout
 from dreamjax.report.values import Row
 
 LINES = 12  # more different numbers than this become ranges
+MAX_COLUMNS = 2 * LINES  # of a sheet
 RANGES = 8  # with as many runs in each
 
 
@@ -48,7 +51,7 @@ def _ranges(column: np.ndarray) -> list[tuple[str, list[int]]]:
     starts = [finite[i * len(finite) // RANGES] for i in range(RANGES)]
     edges = [*sorted(set(starts)), np.inf]
     found = []
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in itertools.pairwise(edges):
         inside = np.flatnonzero((column >= low) & (column < high))
         ends = float(column[inside].min()), float(column[inside].max())
         label = " … ".join(values.shorts(sorted(set(ends))))
@@ -56,34 +59,47 @@ def _ranges(column: np.ndarray) -> list[tuple[str, list[int]]]:
     return found
 
 
-def best_of_cells(rows: Sequence[Row], across: str, down: str) -> list[Row]:
-    """Returns one run for each cell of the grid: the one with the best score.
+def best_of_cells(
+    rows: Sequence[Row], down: str, across: str
+) -> tuple[list[int], Layout]:
+    """Returns the best run of each cell of a grid, and the grid of these runs.
 
-    The rows have only the two hyperparameters, with their labels for values, and
-    "index", their place in `rows`; a run that is not alive is taken where its cell has
-    no other. In reading order: down, then across.
+    The best has the highest score; a run that is not alive is taken where its cell has
+    no other.
 
     Args:
       rows: summary rows.
-      across: the hyperparameter of the columns.
-      down: that of the rows.
+      down: the hyperparameter of the grid's rows.
+      across: that of its columns.
 
     Raises:
-      ValueError: a name that no run has, or the same twice.
+      ValueError: a name that no run has, the same twice, or too many columns.
     """
     for argument, name in (("rows", down), ("columns", across)):
         choose(argument, name, values.names(rows))
     require(across != down, "columns", across, f"another one than rows={down!r}")
-    columns = [(label, set(where)) for label, where in lines(rows, across)]
-    found = []
-    for down_label, here in lines(rows, down):
-        for across_label, there in columns:
+    columns, found = lines(rows, across), lines(rows, down)
+    allowed = f"at most {MAX_COLUMNS} columns, not {len(columns)}; swap them"
+    require(len(columns) <= MAX_COLUMNS, "columns", across, allowed)
+    kept = found[: MAX_TILES // len(columns)]
+    sets = [set(where) for _, where in columns]
+    best: list[int] = []
+    cells = []
+    for _, here in kept:
+        line: list[int | None] = []
+        for there in sets:
             cell = [i for i in here if i in there]
-            if cell:
-                best = max(cell, key=lambda i: _merit(rows[i]))
-                hparams = {down: down_label, across: across_label}
-                found.append({**rows[best], "hparams": hparams, "index": best})
-    return found
+            line.append(len(best) if cell else None)
+            best += [max(cell, key=lambda i: _merit(rows[i]))] if cell else []
+        cells.append(tuple(line))
+    plan = Layout(
+        cells=tuple(cells),
+        row_labels=tuple(f"{down}={label}" for label, _ in kept),
+        column_labels=tuple((f"{across}={label}",) for label, _ in columns),
+        captions=((),) * len(best),
+        hidden=0,
+    )
+    return best, plan
 
 
 def _merit(row: Row) -> tuple[bool, bool, float]:
