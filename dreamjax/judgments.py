@@ -28,12 +28,12 @@ from dreamjax.errors import choose, require
 from dreamjax.files import write_text
 from dreamjax.preference import Judgment, Ranking, next_pair, rank
 from dreamjax.report.effects import (
+    hparam_column,
     metric_column,
     metrics_of,
     rank_correlation,
     swept_numbers,
 )
-from dreamjax.report.effects import column as hparam_column
 from dreamjax.report.summary import Row, read_summary
 
 LOG, RANKING, PREFERENCE = "judgments.jsonl", "ranking.csv", "preference.csv"

@@ -24,10 +24,10 @@ from dreamjax.report import embed, grid, plots, values
 from dreamjax.report.comparison import Sweep, align
 from dreamjax.report.effects import (
     Effect,
-    column,
     counted,
     effects,
     effects_csv,
+    hparam_column,
     is_logarithmic,
     metric_column,
     metrics_of,
@@ -114,7 +114,7 @@ def figure_of(rows: Sequence[Row], metric: str, table: Sequence[Effect]) -> Any:
     """
     rows = counted(rows)
     varying = [name for name in values.varying(rows) if name != "sweep"]
-    numeric = {n: column(rows, n) for n in varying}
+    numeric = {n: hparam_column(rows, n) for n in varying}
     numeric = {n: x for n, x in numeric.items() if not np.isnan(x).all()}
     texts = {
         n: [values.short(values.get(row, n)) for row in rows]

@@ -96,7 +96,7 @@ def swept_numbers(rows: Sequence[Row]) -> list[str]:
     return [
         name
         for name in values.varying(rows)
-        if len(set(filter(math.isfinite, column(rows, name)))) > 1
+        if len(set(filter(math.isfinite, hparam_column(rows, name)))) > 1
     ]
 
 
@@ -110,7 +110,7 @@ def metrics_of(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def column(rows: Sequence[Row], name: str) -> np.ndarray:
+def hparam_column(rows: Sequence[Row], name: str) -> np.ndarray:
     """Returns a hyperparameter as [R] numbers, NaN where it is none."""
     return np.array([number(values.get(row, name)) for row in rows])
 
@@ -162,7 +162,7 @@ def _weak(effect: Effect) -> tuple[bool, float]:
 
 
 def _pairs(rows: Sequence[Row], name: str, metric: str) -> tuple[np.ndarray, ...]:
-    return column(rows, name), metric_column(rows, metric)
+    return hparam_column(rows, name), metric_column(rows, metric)
 
 
 def _weighted(parts: Sequence[tuple[float, int]]) -> tuple[float, int]:
