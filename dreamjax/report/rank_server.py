@@ -24,9 +24,18 @@ LOCAL = {"127.0.0.1", "localhost"}
 MAX_BODY = 1000  # bytes of an answer
 HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; img-src 'self' data:;"
-    " connect-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none';"
-    " form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "; ".join(
+        [
+            "default-src 'none'",
+            "img-src 'self' data:",
+            "connect-src 'self'",
+            "style-src 'unsafe-inline'",
+            "script-src 'unsafe-inline'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        ]
+    ),
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
