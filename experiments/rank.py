@@ -7,6 +7,7 @@ Opens a page that only this machine can reach. Every answer is saved at once; Ct
 ends, and the same command goes on. ranking.csv and preference.csv are in the folder.
 """
 
+import signal
 import webbrowser
 from pathlib import Path
 
@@ -41,6 +42,8 @@ def main(arguments: list[str]) -> int:
             print(f"{address}\nCtrl-C ends; what is answered is saved.", flush=True)
             if OPEN.value:
                 webbrowser.open(address)
+            for number in (signal.SIGINT, signal.SIGTERM):  # ignored if started with &
+                signal.signal(number, signal.default_int_handler)
             try:
                 server.serve_forever()
             except KeyboardInterrupt:

@@ -4,7 +4,6 @@ import csv
 import http.client
 import json
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -382,7 +381,7 @@ def test_the_command_is_killed_goes_on_and_ends_with_a_ranking(folder):
     assert json.loads(get(address + "state")[1])["number"] == 1
     post(address, {"answer": "tie", "number": 1})
     post(address, {"answer": "left", "number": 2})
-    running.send_signal(signal.SIGINT)
+    running.terminate()
     said, errors = running.communicate(timeout=60)
     assert running.returncode == 0, errors
     assert "3 judgments of " in said and "rank correlation with score" in said
