@@ -17,6 +17,7 @@ import numpy as np
 
 from dreamjax import config as configs
 from dreamjax import models, sweep, text
+from dreamjax.draws import DESIGNS
 from dreamjax.dream import Evaluation, Judge, Pieces, make_evaluation, make_step
 from dreamjax.errors import choose, require
 from dreamjax.hparams import Hparam
@@ -117,6 +118,7 @@ def build(
         mode=config["sweep"],
         samples=config["samples"],
         seed=config["seed"],
+        draws=config["draws"],
     )
 
     shapes = tap_shapes(model, size)
@@ -278,6 +280,7 @@ def check_numbers(config: Mapping[str, Any]) -> tuple[int, int]:
         isinstance(config["remat"], bool), "remat", config["remat"], "True or False"
     )
     choose("rows", config["rows"], config["hparams"])
+    choose("draws", config["draws"], DESIGNS)
     return size
 
 

@@ -68,6 +68,7 @@ def base_config() -> ml_collections.ConfigDict:
     config.steps = 128
     config.sweep = "product"  # or zip, or zip(name, …)
     config.samples = 1  # draws of the hyperparameters that are distributions
+    config.draws = "random"  # or latin, or sobol; see dreamjax/draws.py
     config.seed = 0  # of those draws
     config.rungs = ()  # steps after which the weak runs stop: successive halving
     config.keep = 0.5  # the part of each neuron's runs that goes on from a rung

@@ -19,10 +19,10 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from dreamjax.draws import draw, is_drawn
 from dreamjax.dream import Evaluation
 from dreamjax.errors import choose, require
 from dreamjax.footprint import Footprint, footprint, free_memory, tree_bytes
-from dreamjax.text import parse_call
 from dreamjax.types import Array, DreamState, DreamStep, HParams, Key
 
 MODES = ("product", "zip", "zip(name, …)")
@@ -30,49 +30,14 @@ MODES = ("product", "zip", "zip(name, …)")
 CPU_RUNS = 32
 RUNS = "runs"  # the mesh's only axis
 
-Draw = Callable[[np.random.Generator], Any]
-
-
-def uniform(low: float, high: float) -> Draw:
-    """Even between low and high."""
-    require(low <= high, "uniform", (low, high), "low <= high")
-    return lambda random: float(random.uniform(low, high))
-
-
-def log_uniform(low: float, high: float) -> Draw:
-    """Even in the logarithm between low and high, both above 0."""
-    require(0 < low <= high, "log_uniform", (low, high), "0 < low <= high")
-    return lambda random: float(math.exp(random.uniform(math.log(low), math.log(high))))
-
-
-def choice(*values: Any) -> Draw:
-    """One of the values, each as likely."""
-    require(len(values) > 0, "choice", values, "at least one value")
-    return lambda random: values[random.integers(len(values))]
-
-
-def integers(low: int, high: int) -> Draw:
-    """A whole number from low to high, both included."""
-    require(low <= high, "integers", (low, high), "low <= high")
-    return lambda random: int(random.integers(low, high + 1))
-
-
-DISTRIBUTIONS = {
-    "uniform": uniform,
-    "log_uniform": log_uniform,
-    "choice": choice,
-    "integers": integers,
-}
-
-
-def is_drawn(values: Sequence[Any]) -> bool:
-    """Tells whether a hyperparameter's values are one distribution in text."""
-    text = values[0] if len(values) == 1 else None
-    return isinstance(text, str) and re.fullmatch(r"\w+\(.*\)", text) is not None
-
 
 def expand(
-    hparams: Mapping[str, Sequence[Any]], *, mode: str, samples: int, seed: int
+    hparams: Mapping[str, Sequence[Any]],
+    *,
+    mode: str,
+    samples: int,
+    seed: int,
+    draws: str = "random",
 ) -> list[dict[str, Any]]:
     """Returns the runs of a sweep, each a dict of one value per hyperparameter.
 
@@ -88,8 +53,8 @@ def expand(
         1, side by side); or "zip(tv, blur_every)" (these side by side, each such
         setting combined with every combination of the rest).
       samples: draws; must be 1 where nothing is drawn.
-      seed: of the draws; each name draws from its own stream, so that another
-        hyperparameter changes no draw of this one.
+      seed: of the draws.
+      draws: their design, "random", "latin" or "sobol" (`dreamjax.draws`).
 
     Raises:
       ValueError: an empty tuple, unequal lengths in a zip, an unknown distribution.
@@ -110,21 +75,12 @@ def expand(
             " distribution, such as ('log_uniform(1e-4, 1)',)."
         )
     plain = {name: list(v) for name, v in hparams.items() if name not in drawn}
-    draws = _draw(drawn, samples, seed)
+    drawings = draw(drawn, samples=samples, seed=seed, design=draws)
     return [
-        {name: {**combination, **draw}[name] for name in hparams}
+        {name: {**combination, **drawing}[name] for name in hparams}
         for combination in _combine(plain, mode)
-        for draw in draws
+        for drawing in drawings
     ]
-
-
-def _draw(drawn: Mapping[str, str], samples: int, seed: int) -> list[dict[str, Any]]:
-    columns = {}
-    for name, text in drawn.items():
-        draw = parse_call(text, argument=f"hparams.{name}", functions=DISTRIBUTIONS)
-        random = np.random.Generator(np.random.PCG64([seed, zlib.crc32(name.encode())]))
-        columns[name] = [draw(random) for _ in range(samples)]
-    return [{name: columns[name][i] for name in columns} for i in range(samples)]
 
 
 def _combine(plain: Mapping[str, list], mode: str) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ import pytest
 
 from dreamjax.config import UNREAD, base_config
 from dreamjax.deepdream.config import dream_config
+from dreamjax.draws import DESIGNS, DISTRIBUTIONS
 from dreamjax.gradients import GRADIENT_TRANSFORMS
 from dreamjax.objectives import OBJECTIVES
 from dreamjax.optimizers import OPTIMIZERS
@@ -15,7 +16,6 @@ from dreamjax.params.image import COLORS, RANGES, STARTS
 from dreamjax.params.spatial import SPATIAL
 from dreamjax.projections import PROJECTIONS
 from dreamjax.regularizers import REGULARIZERS
-from dreamjax.sweep import DISTRIBUTIONS
 from dreamjax.transforms import TRANSFORMS
 from dreamjax.video.config import video_config
 from dreamjax.video.stimuli import stimuli_config
@@ -33,6 +33,7 @@ TABLES = {
     "ranges": RANGES,
     "starts": STARTS,
     "distributions": DISTRIBUTIONS,
+    "designs": DESIGNS,
 }
 
 

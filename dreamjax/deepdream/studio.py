@@ -283,4 +283,5 @@ def _runs(config: Mapping[str, Any]) -> list[dict[str, Any]]:
         mode=config["sweep"],
         samples=config["samples"],
         seed=config["seed"],
+        draws=config["draws"],
     )

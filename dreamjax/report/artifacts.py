@@ -1,7 +1,5 @@
 """What a finished sweep leaves for people: pictures, contact sheet, table, page."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from dreamjax.logbook import run_name
 from dreamjax.report.page import write_page
 from dreamjax.report.recipe import write_picture
 from dreamjax.report.sheet import contact_sheet
+from dreamjax.report.summary import SUMMARY, TABLE, summary_csv, summary_json
 from dreamjax.report.values import varying
 
 Row = dict[str, Any]
@@ -93,7 +92,8 @@ def write_artifacts(
     title = f"{config['objective']} · {experiment.model.record.name}"
     sheet = contact_sheet(pictures, rows, rows_by(rows, config["rows"]), title)
     write_bytes(workdir / "sheet.png", png_bytes(np.asarray(sheet)))
-    write_text(workdir / "summary.csv", summary_csv(rows))
+    write_text(workdir / TABLE, summary_csv(rows))
+    write_text(workdir / SUMMARY, summary_json(rows))
     height, width = pictures.shape[1:3]
     notes = notes_of(experiment) if notes is None else notes
     write_page(workdir / "index.html", rows, title, notes, width / height)
@@ -101,7 +101,8 @@ def write_artifacts(
         "sheet": workdir / "sheet.png",
         "pictures": workdir / "runs",
         "page": workdir / "index.html",
-        "summary": workdir / "summary.csv",
+        "summary": workdir / TABLE,
+        "rows": workdir / SUMMARY,
         "metrics": workdir / "metrics.jsonl",
         "config": workdir / "config.json",
         "env": workdir / "env.json",
@@ -130,23 +131,3 @@ def notes_of(experiment: Experiment) -> tuple[str, ...]:
         f"score: mean objective under {config['evaluation_draws']} fresh draws of the"
         " transforms; score_plain: without them.",
     )
-
-
-def summary_csv(rows: Sequence[Row]) -> str:
-    """Returns the table: a line per run, its hyperparameters, its metrics."""
-    hparams = list(dict.fromkeys(name for row in rows for name in row["hparams"]))
-    metrics = list(dict.fromkeys(name for row in rows for name in row["metrics"]))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["run", "status", *hparams, *metrics, "image"])
-    for row in rows:
-        writer.writerow(
-            [
-                row["run"],
-                row["status"],
-                *(row["hparams"].get(name, "") for name in hparams),
-                *(row["metrics"].get(name, "") for name in metrics),
-                row["image"],
-            ]
-        )
-    return text.getvalue()

@@ -3,9 +3,11 @@
 import html
 import json
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -27,6 +29,15 @@ def paragraphs(notes: Sequence[str]) -> str:
 def url(path: str) -> str:
     """Quotes all that could end a path or begin a scheme or query."""
     return quote(path, errors="surrogateescape")
+
+
+def from_folder(path: str | Path | None, folder: Path) -> str | None:
+    """Returns a path as it is from a folder, with forward slashes; "" is None too."""
+    if path is None or str(path) == "":
+        return None
+    if Path(path).is_absolute():
+        path = os.path.relpath(path, folder.absolute())
+    return Path(path).as_posix()
 
 
 def json_text(value: Any) -> str:

@@ -5,7 +5,6 @@ are named by relative paths. Without JavaScript the pictures and a table remain.
 """
 
 import html
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,17 +20,20 @@ def write_page(
     title: str,
     notes: Sequence[str] = (),
     aspect: float = 1.0,
+    sections: Sequence[tuple[str, str]] = (),
 ) -> Path:
     """Writes the page; whole or not at all.
 
     Args:
       path: where to, usually `index.html` in the run folder.
       rows: summary rows (`dreamjax.report.values`). "image" is a path relative to the
-        folder of the page, or absolute, or None for a run without a picture.
+        folder of the page, or absolute, or None for a run without a picture. Of a
+        comparison they also have "sweep" and "sweep_run", where a run comes from.
       title: the heading.
       notes: paragraphs under it: what was swept, what the score is.
       aspect: width / height of the pictures, so that the page does not jump while
         they load.
+      sections: (title, HTML) of what stands folded under the notes.
 
     Returns:
       The path.
@@ -40,7 +42,8 @@ def write_page(
       ValueError: for rows with the same "run".
     """
     path = Path(path)
-    return files.write_text(path, render(rows, title, notes, aspect, path.parent))
+    text = render(rows, title, notes, aspect, path.parent, sections)
+    return files.write_text(path, text)
 
 
 def render(
@@ -49,13 +52,14 @@ def render(
     notes: Sequence[str],
     aspect: float,
     folder: Path,
+    sections: Sequence[tuple[str, str]] = (),
 ) -> str:
     """Returns the HTML of the page; arguments as in `write_page`."""
     runs = [row["run"] for row in rows]
     if len(set(runs)) < len(runs):
         raise ValueError(f"rows must have different runs, but they are {runs[:40]}.")
     varying = values.varying(rows)
-    paths = [_relative(row.get("image"), folder) for row in rows]
+    paths = [embed.from_folder(row.get("image"), folder) for row in rows]
     records = [
         {
             "run": row["run"],
@@ -64,18 +68,25 @@ def render(
             "status": row.get("status", "alive"),
             "image": None if path is None else embed.url(path),
             "path": path,
+            **{name: row[name] for name in ("sweep", "sweep_run") if name in row},
         }
         for row, path in zip(rows, paths, strict=True)
     ]
     parts = {
         "title": html.escape(title),
         "notes": embed.paragraphs(notes),
+        "sections": "\n".join(_section(*section) for section in sections),
         "aspect": f"{aspect:.6g}",
         "tiles": "\n".join(_tile(i, r, varying) for i, r in enumerate(records)),
         "table": _table(records, values.names(rows)),
         "data": embed.json_text({"varying": varying, "rows": records}),
     }
     return embed.fill("page.html", parts)
+
+
+def _section(title: str, inside: str) -> str:
+    summary = f"<summary>{html.escape(title)}</summary>"
+    return f'<details class="section">{summary}\n{inside}</details>'
 
 
 def _tile(index: int, record: Mapping[str, Any], varying: Sequence[str]) -> str:
@@ -119,12 +130,3 @@ def _table(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
         for line in lines
     )
     return f'<table class="all"><tr>{head}</tr>\n{body}</table>'
-
-
-def _relative(image: str | Path | None, folder: Path) -> str | None:
-    """Returns the picture's path from the page's folder, with forward slashes."""
-    if image is None or str(image) == "":
-        return None
-    if Path(image).is_absolute():
-        image = os.path.relpath(image, folder.absolute())
-    return Path(image).as_posix()

@@ -111,7 +111,11 @@ def layout(rows: Sequence[Row], by: str) -> Layout:
 
 
 def contact_sheet(
-    images: np.ndarray, rows: Sequence[Row], by: str, title: str
+    images: np.ndarray,
+    rows: Sequence[Row],
+    by: str,
+    title: str,
+    plan: Layout | None = None,
 ) -> Image.Image:
     """Draws the contact sheet.
 
@@ -124,6 +128,7 @@ def contact_sheet(
       rows: R summary rows.
       by: the hyperparameter that names the rows of the sheet.
       title: stands over the sheet, in up to three lines.
+      plan: where each run goes; None takes `layout`.
 
     Returns:
       An RGB picture.
@@ -134,7 +139,7 @@ def contact_sheet(
     images = np.asarray(images)
     fits = images.ndim == 4 and images.shape[0] == len(rows) and images.shape[3] == 3
     require(fits, "images.shape", images.shape, f"give [{len(rows)}, H, W, 3]")
-    plan = layout(rows, by)
+    plan = layout(rows, by) if plan is None else plan
     return _draw(images, rows, plan, title)
 
 

@@ -1,0 +1,67 @@
+"""Ranks the pictures of a sweep by eye: pairs to judge, a Bradley–Terry ranking.
+
+    python -m experiments.rank results/runs/random_search --top=40
+    python -m experiments.rank results/runs/random_search --export
+
+Opens a page that only this machine can reach. Every answer is saved at once; Ctrl-C
+ends, and the same command goes on. ranking.csv and preference.csv are in the folder.
+"""
+
+import signal
+import webbrowser
+from pathlib import Path
+
+from absl import flags
+
+from dreamjax.cli import launch
+from dreamjax.judgments import LOG, Session, candidates, correlations, open_log
+from dreamjax.report.rank_server import make_server, rank_page
+
+PORT = flags.DEFINE_integer("port", 0, "Port on 127.0.0.1; 0 takes a free one.")
+TOP = flags.DEFINE_integer("top", 0, "Only so many runs, the best by score; 0: all.")
+SEED = flags.DEFINE_integer("seed", 0, "Of the order of the pairs.", lower_bound=0)
+OPEN = flags.DEFINE_bool("open", True, "Open the page in a browser.")
+EXPORT = flags.DEFINE_bool("export", False, "Only write the ranking.")
+
+
+def main(arguments: list[str]) -> int:
+    """Serves the page until Ctrl-C; returns the exit status."""
+    if len(arguments) != 1:
+        raise ValueError("give one finished sweep: python -m experiments.rank RUN")
+    workdir = Path(arguments[0])
+    rows = candidates(workdir, TOP.value)
+    if EXPORT.value:
+        if not (workdir / LOG).exists():
+            raise ValueError(f"workdir={str(workdir)!r} has no {LOG}: judge first.")
+        return finish(Session(workdir, rows, None, SEED.value))
+    with open_log(workdir) as log:
+        session = Session(workdir, rows, log, SEED.value)
+        title = f"{workdir.absolute().name}: {len(rows)} pictures"
+        server, address = make_server(session, rank_page(title), PORT.value)
+        with server:
+            print(f"{address}\nCtrl-C ends; what is answered is saved.", flush=True)
+            if OPEN.value:
+                webbrowser.open(address)
+            for number in (signal.SIGINT, signal.SIGTERM):  # ignored if started with &
+                signal.signal(number, signal.default_int_handler)
+            try:
+                server.serve_forever()
+            except KeyboardInterrupt:
+                print()
+        return finish(session)
+
+
+def finish(session: Session) -> int:
+    """Writes the ranking and prints what it agrees with; returns the exit status."""
+    judged = int((session.ranking.judgments > 0).sum())
+    print(f"{len(session.judgments)} judgments of {judged} runs")
+    for kind, name, rho, runs in correlations(session.rows, session.ranking):
+        if kind == "metric":
+            print(f"  rank correlation with {name}: {rho:+.2f} ({runs} runs)")
+    for name, path in session.export().items():
+        print(f"{name:10} {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    launch(main)
