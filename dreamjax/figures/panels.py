@@ -1,0 +1,111 @@
+"""Panels of a figure as one picture: a grid with labels and a caption under each."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from dreamjax.errors import require
+from dreamjax.report.plots import STYLE
+
+DPI = 100
+SIDE = 1.6  # inches of a panel
+LABELS = 1.1  # inches left of the rows
+
+
+class Panel(NamedTuple):
+    """One picture of a figure.
+
+    Attributes:
+      image: [H, W, 3] or [H, W] in [0, 1], or None for an empty place.
+      caption: under it: an error, an activation.
+    """
+
+    image: np.ndarray | None
+    caption: str = ""
+
+
+def draw(
+    panels: Sequence[Sequence[Panel]],
+    *,
+    title: str = "",
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    side: float = SIDE,
+) -> Figure:
+    """Draws a grid of panels.
+
+    Args:
+      panels: rows of panels; rows may be of unequal length.
+      title: over all; says which network.
+      rows: a label for each row, or none.
+      columns: a label for each column, or none.
+      side: inches of a panel's longer side.
+
+    Raises:
+      ValueError: no panels, or labels that are not as many as rows or columns.
+    """
+    height, width = len(panels), max((len(row) for row in panels), default=0)
+    require(height > 0 and width > 0, "panels", panels, "at least one")
+    for name, labels, count in (("rows", rows, height), ("columns", columns, width)):
+        require(len(labels) in (0, count), name, tuple(labels), f"{count} labels")
+    captions = max(
+        (panel.caption.count("\n") + 1) * bool(panel.caption)
+        for row in panels
+        for panel in row
+    )
+    size = (
+        width * side + (LABELS if rows else 0.1),
+        height * (side + 0.17 * captions) + 0.45 * bool(title) + 0.3 * bool(columns),
+    )
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+        figure.set_gid(title)
+        if title:
+            figure.suptitle(title, fontsize=10)
+        grid = figure.subplots(height, width, squeeze=False)
+        for i in range(height):
+            for j in range(width):
+                axes = grid[i, j]
+                axes.set_axis_off()
+                panel = panels[i][j] if j < len(panels[i]) else Panel(None)
+                if i == 0 and columns:
+                    axes.set_title(columns[j], fontsize=8, loc="center")
+                if j == 0 and rows:
+                    axes.text(
+                        *(-0.06, 0.5, rows[i]),
+                        transform=axes.transAxes,
+                        ha="right",
+                        va="center",
+                        fontsize=8,
+                    )
+                if panel.image is not None:
+                    _show(axes, panel)
+    return figure
+
+
+def _show(axes, panel: Panel) -> None:
+    image = np.clip(np.asarray(panel.image, np.float32), 0, 1)
+    axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="lanczos")
+    if panel.caption:
+        axes.text(
+            *(0.5, -0.04, panel.caption),
+            transform=axes.transAxes,
+            ha="center",
+            va="top",
+            fontsize=7,
+        )
+
+
+def stretched(image: np.ndarray, percentile: float = 0.5) -> np.ndarray:
+    """Returns an image [H, W, C] with its contrast stretched to [0, 1].
+
+    All channels together, between `percentile` and 100 - `percentile`; for pictures
+    whose amplitudes are far below a photo's. A constant image becomes mid-gray.
+    """
+    low, high = np.percentile(image, (percentile, 100 - percentile))
+    if high <= low:
+        return np.full(image.shape, 0.5, np.float32)
+    return np.clip((image - low) / (high - low), 0, 1).astype(np.float32)

@@ -1,0 +1,63 @@
+"""The table of all figures: what was expected, what came out."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dreamjax.figures.figure import short
+from dreamjax.figures.record import tolerance
+
+HEAD = """# Papers, reproduced
+
+Made by `python -m experiments.figures table` from the records under
+`results/figures/`. *Expected* is judged only where it was published by the authors,
+measured by an independent run of their recipe, or derived; what is only reported from
+memory is shown and judges nothing. Nor does a number of another network than ours.
+"""
+
+
+def read_records(folder: Path) -> list[dict[str, Any]]:
+    """Returns the JSON of all figures under a folder, by name; no quicktests."""
+    found = [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(folder.glob("*/*.json"))
+    ]
+    return [f for f in found if "figure" in f and not f["quicktest"]]
+
+
+def markdown(figures: Sequence[Mapping[str, Any]], pictures: str) -> str:
+    """Returns the page: a section for each paper, a row for each number.
+
+    Args:
+      figures: of `read_records`.
+      pictures: where the folders of the figures are, from the page.
+    """
+    parts, paper = [HEAD], None
+    for figure in figures:
+        if figure["paper"] != paper:
+            paper = figure["paper"]
+            parts.append(f"\n## {paper}\n")
+        name = figure["figure"]
+        parts.append(
+            f"\n### {name}\n\n{figure['shows']}. Network: `{figure['network']}`.\n\n"
+            f"`python -m experiments.figures {name}` ·"
+            f" [picture]({pictures}/{name}/{name}.png)\n"
+        )
+        if figure["records"]:
+            parts.append(
+                "\n| number | expected | source | obtained | verdict |\n"
+                "|---|---|---|---|---|\n"
+            )
+            parts += [_row(found) for found in figure["records"]]
+        parts += [f"\n{note}\n" for note in figure["notes"]]
+    return "".join(parts)
+
+
+def _row(found: Mapping[str, Any]) -> str:
+    expected = found["expected"]
+    said = f"{short(expected['value'])} {tolerance(expected)}" if expected else ""
+    verdict = found["verdict"] + (f": {found['why']}" if found["why"] else "")
+    cells = [found["name"], said.strip(), expected.get("source", "")]
+    cells += [short(found["obtained"]), verdict]
+    return "| " + " | ".join(cells) + " |\n"

@@ -1,0 +1,60 @@
+"""Makes figures and tables of papers.
+
+    python -m experiments.figures list
+    python -m experiments.figures simonyan2014.fig2 --model=efficientnet_lite0
+    python -m experiments.figures yosinski2015 --quicktest
+    python -m experiments.figures all
+    python -m experiments.figures table        # docs/reproductions.md anew
+
+Each leaves its picture, its numbers beside what was expected, and its recipe in
+results/figures/NAME.
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from dreamjax.cache import use_compile_cache
+from dreamjax.cli import launch
+from dreamjax.figures.figure import by_name, make_figure
+from dreamjax.figures.table import markdown, read_records
+from dreamjax.files import write_text
+from experiments.figures import FIGURES
+
+MODEL = flags.DEFINE_string(
+    "model", None, "A network; the paper's own if it is here, else the default."
+)
+FOLDER = flags.DEFINE_string("folder", "results/figures", "Where to.")
+QUICKTEST = flags.DEFINE_bool("quicktest", False, "A toy size, seconds each.")
+SEED = flags.DEFINE_integer("seed", 0, "Of all that is random.")
+PAGE = Path("docs/reproductions.md")
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command; returns the exit status."""
+    if not arguments:
+        raise ValueError("give list, all, table, a paper or figures: see --help.")
+    folder = Path(FOLDER.value)
+    if arguments == ["list"]:
+        for figure in FIGURES:
+            print(f"{figure.name:28} {figure.shows}")
+        return 0
+    if arguments == ["table"]:
+        text = markdown(read_records(folder), f"../{FOLDER.value}")
+        print(write_text(PAGE, text))
+        return 0
+    chosen = FIGURES if arguments == ["all"] else by_name(FIGURES, arguments)
+    use_compile_cache()
+    for figure in chosen:
+        make_figure(
+            figure,
+            folder,
+            model=MODEL.value,
+            quicktest=QUICKTEST.value,
+            seed=SEED.value,
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    launch(main)

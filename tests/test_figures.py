@@ -1,0 +1,116 @@
+"""Figures of papers: verdicts, panels, records, and every figure at a toy size."""
+
+import json
+
+import numpy as np
+import pytest
+
+from dreamjax.figures.figure import Figure, Made, by_name, make_figure, network_for
+from dreamjax.figures.panels import Panel, draw, stretched
+from dreamjax.figures.record import Expected, Row, as_csv, records, verdict
+from dreamjax.figures.table import markdown, read_records
+from experiments.figures import FIGURES
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (Row("x", 1.1), ""),
+        (Row("x", 1.1, Expected(1.0, "published", relative=0.15)), "agrees"),
+        (Row("x", 1.2, Expected(1.0, "published", relative=0.15)), "differs"),
+        (Row("x", 0.84, Expected(0.8, "measured", absolute=0.05)), "agrees"),
+        (Row("x", 9.0, Expected(1.0, "derived", kind="at least")), "agrees"),
+        (Row("x", 0.9, Expected(1.0, "derived", kind="at least")), "differs"),
+        (Row("x", 9.0, Expected(1.0, "derived", kind="at most")), "differs"),
+        (Row("x", float("nan"), Expected(1.0, "derived")), "differs"),
+        (Row("x", 9.0, Expected(1.0, "reported")), "reported, unverified"),
+        (Row("x", 9.0, Expected(1.0, "measured", network="b")), "other network"),
+    ],
+)
+def test_verdicts(row, said):
+    assert verdict(row, "a") == said
+
+
+def test_a_source_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="source='memory' is not known"):
+        verdict(Row("x", 1.0, Expected(1.0, "memory")), "a")
+    with pytest.raises(ValueError, match="each name once"):
+        records([Row("x", 1.0), Row("x", 2.0)], "a")
+
+
+def made(context):
+    expected = Expected(2.0, "derived", absolute=0.5, network="")
+    gray = np.full((8, 8, 3), 0.5)
+    return Made(
+        {"": draw([[Panel(gray, "gray")]]), "more": draw([[Panel(gray)]])},
+        [Row("size", context.pick(2.0, 1.0), expected, why="a toy")],
+        {"steps": (1, 2)},
+        ("A note.",),
+    )
+
+
+FIGURE = Figure("smith2020.fig1", "Smith 2020", "a gray square", made)
+
+
+def test_a_figure_leaves_picture_numbers_and_recipe(tmp_path):
+    found = make_figure(FIGURE, tmp_path, report=lambda line: None)
+    assert found[0]["verdict"] == "agrees"
+    folder = tmp_path / "smith2020.fig1"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "smith2020.fig1.csv",
+        "smith2020.fig1.json",
+        "smith2020.fig1.png",
+        "smith2020.fig1_more.png",
+    ]
+    about = json.loads((folder / "smith2020.fig1.json").read_text())
+    assert about["settings"] == {"steps": [1, 2]} and about["seed"] == 0
+    assert "size,2.0,± 0.5,derived,2.0,agrees,a toy" in as_csv(found)
+    page = markdown(read_records(tmp_path), "../results/figures")
+    assert "| size | 2 ± 0.5 | derived | 2 | agrees: a toy |" in page
+    assert "../results/figures/smith2020.fig1/smith2020.fig1.png" in page
+    make_figure(FIGURE, tmp_path, quicktest=True, report=lambda line: None)
+    assert read_records(tmp_path) == []
+
+
+def test_figures_are_found_by_name_and_by_paper():
+    other = Figure("smith2020.fig2", "Smith 2020", "another", made)
+    assert by_name([FIGURE, other], ["smith2020"]) == [FIGURE, other]
+    assert by_name([FIGURE, other], ["smith2020.fig2"]) == [other]
+    with pytest.raises(ValueError, match=r'Did you mean "smith2020\.fig1"'):
+        by_name([FIGURE], ["smith2020.fig"])
+
+
+def test_the_papers_own_network_is_taken_where_it_is_here(monkeypatch):
+    own = Figure("x.y", "", "", made, network="googlenet.bvlc-noaux")
+    monkeypatch.delenv("DREAMJAX_WEIGHTS", raising=False)
+    monkeypatch.setattr("dreamjax.figures.figure.find", lambda source: None)
+    assert network_for(own, None) == "efficientnet_lite0"
+    monkeypatch.setattr("dreamjax.figures.figure.find", lambda source: "here")
+    assert network_for(own, None) == "googlenet.bvlc-noaux"
+    assert network_for(own, "vgg16") == "vgg16"
+
+
+def test_panels_and_labels_must_fit():
+    with pytest.raises(ValueError, match="at least one"):
+        draw([])
+    with pytest.raises(ValueError, match=r"rows=.*1 labels"):
+        draw([[Panel(None)]], rows=("a", "b"))
+
+
+def test_stretching_uses_the_whole_range():
+    image = np.linspace(0.4, 0.6, 300).reshape(10, 10, 3)
+    assert stretched(image, 0).min() == 0 and stretched(image, 0).max() == 1
+    assert (stretched(np.zeros((2, 2, 3))) == 0.5).all()
+
+
+@pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.name)
+def test_every_figure_at_a_toy_size(figure, tmp_path):
+    found = make_figure(
+        figure,
+        tmp_path,
+        model="efficientnet_lite0",
+        quicktest=True,
+        report=lambda line: None,
+    )
+    assert (tmp_path / figure.name / f"{figure.name}.png").stat().st_size > 1000
+    assert all(isinstance(row["name"], str) for row in found)
