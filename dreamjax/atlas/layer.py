@@ -12,7 +12,6 @@ from dreamjax.atlas.photos import Activity, against_photos
 from dreamjax.atlas.recipe import MAIN, NEGATIVE, VARIANT, kind_of
 from dreamjax.atlas.taps import Tap
 from dreamjax.images import to_uint8
-from dreamjax.logbook import METRICS
 from dreamjax.measures.spectrum import high_frequency, spectral_slope
 from dreamjax.runner import Result
 

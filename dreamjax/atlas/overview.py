@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dreamjax.atlas.layer import rounded
+from dreamjax.atlas.names import file_stem
 from dreamjax.report import embed
 from dreamjax.report.plots import Curve, curves, svg
 
@@ -21,7 +22,7 @@ METRICS = {
     "score_ratio": ("score against best photo [ratio]", "score_plain by the mean of the"
                     " photo that the channel likes best; comparable between layers"),
     "selectivity": ("selectivity", "the channel against the others of its layer"),
-    "selectivity_rank": ("selectivity rank", "its rank among the channels of its layer"),
+    "selectivity_rank": ("selectivity rank", "its rank in its layer"),
     "spectral_slope": ("spectral slope", "log power against log frequency; photos are"
                        " near -2, white noise is 0"),
     "high_frequency": ("high-frequency share", "of the power, above a quarter of a"
@@ -121,8 +122,6 @@ def _of_network(network: Network) -> dict[str, Any]:
 
 
 def _of_layer(layer: Mapping[str, Any], folder: str) -> dict[str, Any]:
-    from dreamjax.atlas.site import file_stem
-
     return {
         "tap": layer["tap"],
         "stem": file_stem(layer["tap"]),
@@ -145,8 +144,6 @@ def class_lists(network: Network) -> dict[str, Any]:
     A channel is [layer stem, unit, probability]; the most probable come first.
     `own` is class -> the channel that is the class, where the atlas has it.
     """
-    from dreamjax.atlas.site import file_stem
-
     found: dict[int, list[list[Any]]] = {}
     own: dict[int, list[Any]] = {}
     for layer in network["layers"]:
@@ -164,7 +161,7 @@ def class_lists(network: Network) -> dict[str, Any]:
 def layers_csv(networks: Sequence[Network]) -> str:
     """Returns a line for each layer: where it is, and the quartiles of each metric."""
     names = metric_names(networks)
-    head = ["network", "tap", "depth", "height", "width", "width_channels", "shown"]
+    head = ["network", "tap", "depth", "height", "width", "channels", "shown"]
     head += [f"{name}_{part}" for name in names for part in ("q25", "median", "q75")]
     lines = []
     for network in networks:

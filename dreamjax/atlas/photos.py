@@ -96,20 +96,23 @@ def measure(
 def kept(
     path: Path, model: Model, taps: Sequence[str], photos: np.ndarray
 ) -> dict[str, Activity]:
-    """Returns `measure`, from a file where it holds the same question's answer."""
-    taps = list(dict.fromkeys(taps))
+    """Returns `measure`, of what a file holds already from the file."""
     asked = hashlib.sha256(np.ascontiguousarray(photos)).hexdigest()
-    asked = json.dumps([model.record.name, model.record.sha256, taps, asked])
+    asked = json.dumps([model.record.name, model.record.sha256, asked])
+    found: dict[str, Activity] = {}
     if path.is_file():
         with np.load(path, allow_pickle=False) as file:
             if str(file["asked"]) == asked:
-                parts = [file[f"{i}"] for i in range(len(taps))]
-                return {t: Activity(*p) for t, p in zip(taps, parts, strict=True)}
-    found = measure(model, taps, photos)
-    arrays = {f"{i}": np.stack(found[tap]) for i, tap in enumerate(taps)}
-    with atomic_open(path) as file:
-        np.savez(file, asked=np.asarray(asked), **arrays)
-    return found
+                names = json.loads(str(file["taps"]))
+                found = {t: Activity(*file[f"{i}"]) for i, t in enumerate(names)}
+    rest = [tap for tap in dict.fromkeys(taps) if tap not in found]
+    if rest:
+        found |= measure(model, rest, photos)
+        arrays = {f"{i}": np.stack(part) for i, part in enumerate(found.values())}
+        names = np.asarray(json.dumps(list(found)))
+        with atomic_open(path) as file:
+            np.savez(file, asked=np.asarray(asked), taps=names, **arrays)
+    return {tap: found[tap] for tap in taps}
 
 
 def against_photos(score: float, unit: int, activity: Activity) -> dict[str, float]:

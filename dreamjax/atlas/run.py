@@ -11,7 +11,7 @@ passes over finished taps without building them.
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,10 +19,11 @@ from dreamjax import models
 from dreamjax.atlas import photos
 from dreamjax.atlas.classes import classifier
 from dreamjax.atlas.layer import layer_of
+from dreamjax.atlas.names import file_stem
 from dreamjax.atlas.recipe import check_recipe, tap_config
-from dreamjax.atlas.site import Site, file_stem, open_site
-from dreamjax.atlas.sprites import Style
-from dreamjax.atlas.taps import Tap, choose_taps, choose_units
+from dreamjax.atlas.site import open_site
+from dreamjax.atlas.sprites import Style, check_style
+from dreamjax.atlas.taps import PICKS, Tap, choose_taps, choose_units
 from dreamjax.build import check_numbers
 from dreamjax.config import as_config, plain
 from dreamjax.errors import choose, require
@@ -55,13 +56,16 @@ class Wanted(NamedTuple):
     photos: str | None = None
 
 
+WANTED = Wanted()
+
+
 def make_atlas(
     config: Mapping[str, Any],
     workdir: str | Path,
     site: str | Path | None = None,
     *,
-    wanted: Wanted = Wanted(),
-    style: Style = Style(),
+    wanted: Wanted = WANTED,
+    style: Style = STYLE,
     model: Model | None = None,
     report: Callable[[str], None] = print,
 ) -> dict[str, Path]:
@@ -86,15 +90,12 @@ def make_atlas(
     """
     workdir, start = Path(workdir), time.perf_counter()
     check_recipe(config)
+    check_style(style)
     size = check_numbers(plain(config))
-    choose_pick(wanted)
     model = models.load(config["model"]) if model is None else model
     config = fitted(config, model)
     taps = choose_taps(model, size, wanted.taps)
-    asked = set(wanted.taps)
-    for tap in taps:
-        if tap.name in asked:
-            choose_units(tap, wanted.channels, "first", tap_zeros(tap))
+    check_wanted(wanted, taps)
     pages = open_site(workdir / "site" if site is None else site)
     folder = workdir / file_stem(model.record.name)
     pages.add_network(network_record(model, size))
@@ -131,9 +132,7 @@ def make_atlas(
             if classify is None:
                 classify = classifier(model, size)
             labels = model.record.labels if tap.name == "logits" else ()
-            layer = layer_of(
-                result, recipe, tap, activity[tap.aim], classify, labels
-            )
+            layer = layer_of(result, recipe, tap, activity[tap.aim], classify, labels)
             pages.add_layer(model.record.name, layer, digest, style)
             pages.write_index()
             made += 1
@@ -146,19 +145,20 @@ def make_atlas(
     return files
 
 
-def choose_pick(wanted: Wanted) -> None:
-    """Raises ValueError for a way to pick channels, or a count, that does not exist."""
-    from dreamjax.atlas.taps import PICKS
+def check_wanted(wanted: Wanted, taps: Sequence[Tap]) -> None:
+    """Raises ValueError for a way to pick that does not exist, or too many channels.
 
+    A layer that a pattern or the default chose may have fewer channels: it shows all.
+    """
     choose("pick", wanted.pick, PICKS)
     require(wanted.channels >= 0, "channels", wanted.channels, "at least 0; 0 is all")
-
-
-def tap_zeros(tap: Tap) -> Any:
-    """Returns a placeholder of a tap's activity, for checks that read none."""
-    import numpy as np
-
-    return np.zeros(tap.channels)
+    for tap in taps:
+        require(
+            tap.name not in wanted.taps or wanted.channels <= tap.channels,
+            "channels",
+            wanted.channels,
+            f"{tap.name} has {tap.channels}; 0 shows all of them",
+        )
 
 
 def fitted(config: Mapping[str, Any], model: Model) -> Any:

@@ -18,15 +18,13 @@ import contextlib
 import fcntl
 import html
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dreamjax.atlas import overview
 from dreamjax.atlas.layer import Layer
+from dreamjax.atlas.names import file_stem
 from dreamjax.atlas.sprites import Style, write_preview, write_sheets
 from dreamjax.files import write_text
 from dreamjax.report import embed
@@ -67,12 +65,6 @@ def open_site(folder: str | Path) -> "Site":
     return Site(folder)
 
 
-def file_stem(name: str) -> str:
-    """Returns a tap's or network's name as a file name: "b0/expand" is "b0--expand"."""
-    stem = re.sub(r"[^A-Za-z0-9._-]", "-", name.replace("/", "--"))
-    return stem.strip(".") or "-"
-
-
 class Site:
     """A folder with an atlas; `open_site` makes one."""
 
@@ -108,9 +100,7 @@ class Site:
             "preview": write_preview(folder, stem, pictures[:, 0], style),
         }
         with self._locked():
-            write_script(
-                folder / f"{stem}.js", f"{file_stem(network)}/{stem}", record
-            )
+            write_script(folder / f"{stem}.js", f"{file_stem(network)}/{stem}", record)
             kept = set(files_of(record))
             for old in folder.glob(f"{stem}.*.*.{style.format}"):
                 parts = old.name.removeprefix(f"{stem}.").split(".")
@@ -197,8 +187,3 @@ def files_of(record: Mapping[str, Any]) -> list[str]:
     """Returns the names of a layer's image files."""
     sheets = [*record["main"]["files"], *record["more"]["files"]]
     return [*sheets, record["preview"]["file"]]
-
-
-def summary(values: Sequence[float]) -> list[float]:
-    """Returns the quartiles."""
-    return [float(v) for v in np.percentile(values, (25, 50, 75))]

@@ -36,7 +36,9 @@ def check_style(style: Style) -> None:
     """Raises ValueError for a format, quality or size that there is not."""
     choose("format", style.format, FORMATS)
     require(1 <= style.quality <= 100, "quality", style.quality, "1 … 100")
-    require(style.tile == 0 or 16 <= style.tile <= 1024, "tile", style.tile, "16 … 1024")
+    require(
+        style.tile == 0 or 16 <= style.tile <= 1024, "tile", style.tile, "16 … 1024"
+    )
 
 
 def write_sheets(

@@ -100,7 +100,9 @@ def _matching(
         for name in shapes
         if re.fullmatch(pattern, name) and not SAME_CHANNELS.search(name)
     }
-    require(bool(found), "taps", text, f"it fits none of {', '.join(list(shapes)[:40])}")
+    require(
+        bool(found), "taps", text, f"it fits none of {', '.join(list(shapes)[:40])}"
+    )
     return found
 
 
@@ -111,9 +113,7 @@ def _tap(
     clips: bool,
 ) -> Tap:
     twin = name + TWIN if name + TWIN in shapes else name
-    place = order.index(name.removesuffix(TWIN)) if name not in order else order.index(
-        name
-    )
+    place = order.index(name.removesuffix(TWIN))
     depth = place / max(len(order) - 1, 1)
     return Tap(name, depth, shapes[name][1:], twin if clips else name, twin)
 
