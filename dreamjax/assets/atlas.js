@@ -55,7 +55,8 @@ function short(v, digits = 3) {
   return String(Number(v.toPrecision(digits)));
 }
 
-const percent = (v) => v >= 0.9995 ? "100 %" : `${short(100 * v, 2)} %`;
+const percent = (v) => v >= 0.9995 ? "100 %" : v < 1e-4 ? "< 0.01 %"
+  : `${short(100 * v, 2)} %`;
 const metric = (name) => index.metrics.find((m) => m.name === name);
 const size = (shape) => shape.join(" × ");
 
@@ -248,9 +249,7 @@ async function viewChannel(folder, stem, unit) {
       make("span", { class: "faint" }, ` · score ${short(picture.score)}`),
       picture.status === "alive" ? "" : make("span", { class: "bad" },
         " " + picture.status))));
-  const facts = Object.keys(channel.metrics).sort((a, b) =>
-    index.metrics.findIndex((m) => m.name === a) -
-    index.metrics.findIndex((m) => m.name === b));
+  const facts = index.metrics.map((m) => m.name).filter((m) => m in channel.metrics);
   const around = (step) => data.channels[i + step] &&
     hash("channel", folder, stem, data.channels[i + step].unit);
   const arrow = (to, text, label) => to ? make("a", { href: to, "aria-label": label },

@@ -22,7 +22,7 @@ from dreamjax.atlas.layer import layer_of
 from dreamjax.atlas.names import file_stem
 from dreamjax.atlas.recipe import check_recipe, tap_config
 from dreamjax.atlas.site import open_site
-from dreamjax.atlas.sprites import Style, check_style
+from dreamjax.atlas.sprites import STYLE, Style, check_style
 from dreamjax.atlas.taps import PICKS, Tap, choose_taps, choose_units
 from dreamjax.build import check_numbers
 from dreamjax.config import as_config, plain

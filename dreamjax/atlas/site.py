@@ -1,6 +1,6 @@
 """The site of an atlas on disk: written piece by piece, valid after each.
 
-    index.html                     the page; opens from the file system, without a server
+    index.html                     the page; opens without a server
     atlas.json                     marks the folder as an atlas
     layers.csv channels.csv        all numbers, of all networks
     plots/METRIC.svg               depth against a metric, a line for each network

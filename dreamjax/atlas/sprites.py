@@ -32,13 +32,15 @@ class Style(NamedTuple):
     tile: int = 0
 
 
+STYLE = Style()
+
+
 def check_style(style: Style) -> None:
     """Raises ValueError for a format, quality or size that there is not."""
     choose("format", style.format, FORMATS)
     require(1 <= style.quality <= 100, "quality", style.quality, "1 … 100")
-    require(
-        style.tile == 0 or 16 <= style.tile <= 1024, "tile", style.tile, "16 … 1024"
-    )
+    fits = style.tile == 0 or 16 <= style.tile <= 1024
+    require(fits, "tile", style.tile, "0, or 16 … 1024 pixels")
 
 
 def write_sheets(
