@@ -79,3 +79,17 @@ def given_config(flag: flags.FlagHolder) -> ConfigDict:
         return flag.value
     except OSError as error:
         raise ValueError(f"--{flag.name}: {' '.join(str(error).split())}") from error
+
+
+def image_size(given: list[str] | None, default: int) -> tuple[int, int]:
+    """Returns (H, W) from a flag of one or two numbers; `default` where there is none.
+
+    Raises:
+      ValueError: for anything else.
+    """
+    if given is None:
+        return default, default
+    if not 1 <= len(given) <= 2 or not all(n.strip().isdigit() for n in given):
+        raise ValueError(f"size={','.join(given)!r}: give one side, or height,width.")
+    sides = [int(n) for n in given]
+    return sides[0], sides[-1]

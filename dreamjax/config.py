@@ -74,6 +74,7 @@ def base_config() -> ml_collections.ConfigDict:
     config.image_steps = (0, 32, 64, 128)  # pictures for TensorBoard after so many
     config.checkpoint_seconds = 20.0
     config.evaluation_draws = 4  # of the transforms, for the final score
+    config.transfer = ""  # a second network that judges the pictures; '' is none
     config.rows = "unit"  # the hyperparameter that names the rows of the sheet
     config.tensorboard = True
     config.hparams = ml_collections.ConfigDict(base_hparams())

@@ -272,7 +272,8 @@ def _cropped(height: int, width: int, size: tuple[int, int] | None) -> Placed | 
         return None
     scale = min(height / size[0], width / size[1])  # source pixels per target pixel
     cut_h, cut_w = size[0] * scale, size[1] * scale
-    left, top = (width - cut_w) / 2, (height - cut_h) / 2
+    # The side that is kept whole may come out a rounding above the picture's.
+    left, top = max(0.0, (width - cut_w) / 2), max(0.0, (height - cut_h) / 2)
     return size, (left, top, min(left + cut_w, width), min(top + cut_h, height))
 
 

@@ -1,7 +1,11 @@
 """Class names: a class index may be written as its label, `'espresso'`."""
 
+from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import resources
+
+import numpy as np
 
 from dreamjax.errors import did_you_mean
 
@@ -64,6 +68,34 @@ def class_index(label: str | int, labels: tuple[str, ...]) -> int:
             f" {', '.join(map(str, found))}."
         )
     return found[0]
+
+
+def match_labels(first: Sequence[str], second: Sequence[str]) -> np.ndarray:
+    """Returns the index in `second` of each name of `first`, int32; -1 for none.
+
+    Names are matched as they stand, then without regard to case, underscores and
+    synonyms after a comma ("tench, Tinca tinca"). A name that fits several classes of
+    either list fits none.
+    """
+    if tuple(first) == tuple(second):
+        return np.arange(len(first), dtype=np.int32)
+    matched = np.full(len(first), -1, np.int32)
+    for form in (_plain, str):  # the stricter one last: it decides
+        theirs = _only(second, form)
+        for name, i in _only(first, form).items():
+            matched[i] = theirs.get(name, matched[i])
+    return matched
+
+
+def _only(labels: Sequence[str], form: Callable[[str], str]) -> dict[str, int]:
+    """Returns form of a label -> its index, without those of several labels."""
+    forms = [form(label) for label in labels]
+    counts = Counter(forms)
+    return {name: i for i, name in enumerate(forms) if counts[name] == 1}
+
+
+def _plain(label: str) -> str:
+    return label.partition(",")[0].replace("_", " ").strip().lower()
 
 
 def _is_number(label: str) -> bool:

@@ -41,12 +41,14 @@ class Read(NamedTuple):
         "choice" (one of `choices`).
       index: the number, vector or Hparam that selects; None for "layer".
       choices: what an index of kind "choice" counts, by name.
+      factors: hp -> number; the term that reads this is multiplied by all of them.
     """
 
     tap: str
     kind: str
     index: Any = None
     choices: tuple[str, ...] = ()
+    factors: tuple[Callable[[HParams], Any], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -120,11 +122,33 @@ def _combine(op: Callable, symbol: str, left: Any, right: Any) -> Objective:
     return Objective(
         lambda taps, hp: op(a(taps, hp), b(taps, hp)),
         f"({a.text} {symbol} {b.text})",
-        a.reads + b.reads,
+        _weighed(op, a, b),
         a.hparams | b.hparams,
         a.needs_target or b.needs_target,
         a.additive and b.additive and _keeps_sums(op, a, b),
     )
+
+
+def _weighed(op: Callable, a: Objective, b: Objective) -> tuple[Read, ...]:
+    """Returns the reads of both sides, with what the other side multiplies them by.
+
+    A product or quotient of two terms that both read taps has no constant weights; of
+    those only the sign is kept: the divisor is to be small.
+    """
+    left, right = a.reads, b.reads
+    if op is operator.sub or (op is operator.truediv and right):
+        right = _times(right, lambda hp: -1.0)
+    if op is operator.mul and not right:
+        left = _times(left, lambda hp: b({}, hp))
+    if op is operator.mul and not left:
+        right = _times(right, lambda hp: a({}, hp))
+    if op is operator.truediv and not right:
+        left = _times(left, lambda hp: 1.0 / b({}, hp))
+    return left + right
+
+
+def _times(reads: tuple[Read, ...], factor: Callable) -> tuple[Read, ...]:
+    return tuple(read._replace(factors=(*read.factors, factor)) for read in reads)
 
 
 def _keeps_sums(op: Callable, a: Objective, b: Objective) -> bool:
@@ -152,7 +176,7 @@ def _pick(a: Array, index: Any) -> Array:
     return jnp.take(a, jnp.asarray(index, jnp.int32), axis=-1, mode="clip")
 
 
-def _at(a: Array, y: Value | None, x: Value | None, hp: HParams) -> Array:
+def at_position(a: Array, y: Value | None, x: Value | None, hp: HParams) -> Array:
     """Returns activations [B, h, w, K] at one position, [B, K]; None is the middle."""
     row = a.shape[1] // 2 if y is None else resolve(y, hp)
     column = a.shape[2] // 2 if x is None else resolve(x, hp)
@@ -175,7 +199,7 @@ def neuron(
     """
 
     def score(taps: Taps, hp: HParams) -> Array:
-        a = _at(taps[tap], y, x, hp)  # [B, K]
+        a = at_position(taps[tap], y, x, hp)  # [B, K]
         return _pick(a, resolve(channel, hp))
 
     reads = [Read(tap, "channel", channel), Read(tap, "y", y), Read(tap, "x", x)]
@@ -262,7 +286,7 @@ def direction_at(
     """A direction at one position, dot × cos^p; the middle by default."""
 
     def score(taps: Taps, hp: HParams) -> Array:
-        a = _at(taps[tap], y, x, hp)  # [B, K]
+        a = at_position(taps[tap], y, x, hp)  # [B, K]
         return dot_cosine(a, _vector(vector, hp, 2), resolve(cos_power, hp))
 
     at = [v for v in (y, x) if v is not None]

@@ -9,7 +9,7 @@ The networks of the zoo need not be downloaded for it.
 from absl import flags
 
 from dreamjax import models
-from dreamjax.cli import launch
+from dreamjax.cli import image_size, launch
 from dreamjax.models.port import outline
 from dreamjax.models.zoo import find_port
 
@@ -36,16 +36,6 @@ def main(arguments: list[str]) -> int:
     for name in (n for n in record.head_taps if n not in shapes):
         print(f"  {name:{width}}  only at {record.size}×{record.size} px")
     return 0
-
-
-def image_size(given: list[str] | None, default: int) -> tuple[int, int]:
-    """Returns (H, W) from a flag of one or two numbers."""
-    if given is None:
-        return default, default
-    if not 1 <= len(given) <= 2 or not all(n.strip().isdigit() for n in given):
-        raise ValueError(f"size={','.join(given)!r}: give one side, or height,width.")
-    sides = [int(n) for n in given]
-    return sides[0], sides[-1]
 
 
 if __name__ == "__main__":

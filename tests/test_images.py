@@ -239,6 +239,14 @@ def test_resize_crops_about_the_center(tmp_path):
     np.testing.assert_allclose(tall, 1.0)  # 5 of 30 columns are left, all white
 
 
+def test_rounding_never_moves_the_cut_outside(tmp_path):
+    """112 × (225 / 112) is 225.00000000000003; Pillow refuses a negative offset."""
+    path = save(tmp_path / "a.png", Image.new("RGB", (225, 329), "white"))
+    assert load_image(path, 112).shape == (112, 112, 3)
+    path = save(tmp_path / "b.png", Image.new("RGB", (329, 225), "white"))
+    assert load_image(path, 112).shape == (112, 112, 3)
+
+
 def test_resize_is_antialiased(tmp_path):
     board = np.indices((64, 64)).sum(0) % 2
     pixels = np.repeat((board * 255).astype(np.uint8)[:, :, None], 3, axis=2)

@@ -27,6 +27,7 @@ UNUSED = {
     "image_steps": (0,),
     "checkpoint_seconds": 20.0,
     "evaluation_draws": 1,
+    "transfer": "",
 }
 """Keys of a sweep that a dream does not have, with what they then are."""
 

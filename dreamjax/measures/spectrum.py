@@ -71,7 +71,11 @@ def radial_power(
       (frequency, power), each [K] with K = min(H, W) // 2: the ring's mean frequency
       in cycles per pixel, and its mean power.
     """
-    spectrum = power(image, window)
+    return radial_mean(power(image, window))
+
+
+def radial_mean(spectrum: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a power spectrum [H, W] averaged over rings, as `radial_power` does."""
     ring = rings(*spectrum.shape).ravel()
     top = min(spectrum.shape) // 2
     count = np.bincount(ring)[1 : top + 1]
@@ -103,14 +107,22 @@ def spectral_slope(
     """
     require(0 < low < high <= 0.5, "low, high", (low, high), "0 < low < high <= 0.5")
     frequency, mean_power = radial_power(image, window)
-    used = (low <= frequency) & (frequency <= high)
     shape = np.shape(image)[:2]
     allowed = f"three rings are needed between {low} and {high} cycles/pixel"
+    used = (low <= frequency) & (frequency <= high)
     require(int(used.sum()) >= 3, "image.shape", shape, allowed)
+    return slope_of(frequency[used], mean_power[used])
+
+
+def slope_of(frequency: np.ndarray, mean_power: np.ndarray) -> float:
+    """Returns the least-squares slope of log power [K] against log frequency [K].
+
+    Rings below `FLOOR` of the strongest count as that; without any power it is 0.
+    """
     if not mean_power.any():
         return 0.0
-    x = np.log(frequency[used])
-    y = np.log(np.maximum(mean_power[used], FLOOR * mean_power.max()))
+    x = np.log(frequency)
+    y = np.log(np.maximum(mean_power, FLOOR * mean_power.max()))
     x = x - x.mean()
     return float((x * y).sum() / (x * x).sum())
 
@@ -127,7 +139,11 @@ def high_frequency(
       ValueError: unless 0 < above < .5.
     """
     require(0 < above < 0.5, "above", above, "0 < above < 0.5 cycles per pixel")
-    spectrum = power(image, window)
+    return share_above(power(image, window), above)
+
+
+def share_above(spectrum: np.ndarray, above: float) -> float:
+    """Returns the share of a power spectrum [H, W] at |f| > `above`; 0 of none."""
     total = spectrum.sum()
     if total == 0.0:
         return 0.0
