@@ -10,9 +10,15 @@ from PIL import Image
 
 from dreamjax.atlas import Wanted, make_atlas, overview, sprites
 from dreamjax.atlas import run as atlas_run
-from dreamjax.atlas.layer import read_curves
+from dreamjax.atlas.layer import judged, read_curves
 from dreamjax.atlas.names import file_stem
-from dreamjax.atlas.photos import Activity, against_photos, measure, photo_paths
+from dreamjax.atlas.photos import (
+    Activity,
+    against_photos,
+    measure,
+    photo_paths,
+    responder,
+)
 from dreamjax.atlas.recipe import MAIN, NEGATIVE, VARIANT, kind_of, tap_config
 from dreamjax.atlas.site import open_site, read_script
 from dreamjax.atlas.taps import Tap, choose_taps, choose_units
@@ -137,7 +143,8 @@ def test_a_recipe_has_one_setting(model):
 
 def test_activity_is_that_of_the_photos(model):
     photos = np.random.default_rng(1).random((13, *SIZE, 3), np.float32)
-    found = measure(model, ["a", "logits"], photos)
+    taps = ["a", "logits"]
+    found = measure(responder(model, taps), taps, photos)
     for tap, activity in found.items():
         a = np.asarray(model.taps(model.variables, photos, PLAIN)[tap])
         flat = a.reshape(13, -1, a.shape[-1])
@@ -161,6 +168,14 @@ def test_a_folder_without_photos_is_told(tmp_path):
     with pytest.raises(ValueError, match="folder of pictures"):
         photo_paths(tmp_path / "gone")
     assert [path.stem for path in photo_paths(None)] == ["chelsea", "coffee"]
+
+
+def test_what_a_run_lacks_is_judged_here():
+    picture = np.full((16, 16, 3), 0.5)
+    found = judged(picture, 1, np.array([1.0, 3, -1, 0]), {"tv": 7.0})
+    assert found["selectivity"] == pytest.approx(3 / (3 + 2 / 3))
+    assert found["selectivity_rank"] == 1
+    assert found["high_frequency"] == 0 and "tv" not in found
 
 
 # Pieces
@@ -239,7 +254,10 @@ def test_an_atlas_has_its_layers(made):
     assert curve[1][1] > curve[0][1]
     assert (a["main"]["count"], a["more"]["count"]) == (3, 6)
     metrics = a["channels"][0]["metrics"]
-    assert {"score", "score_plain", "score_z", "spectral_slope"} <= set(metrics)
+    assert {"score", "score_plain", "score_z", "color_distance"} <= set(metrics)
+    assert all(
+        -1 <= channel["metrics"]["selectivity"] <= 1 for channel in a["channels"]
+    )
     assert network["layers"][2]["channels"][1]["label"] == "bee"
 
 

@@ -8,20 +8,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dreamjax.atlas.classes import Top
-from dreamjax.atlas.photos import Activity, against_photos
+from dreamjax.atlas.photos import Activity, Respond, against_photos
 from dreamjax.atlas.recipe import MAIN, NEGATIVE, VARIANT, kind_of
 from dreamjax.atlas.taps import Tap
 from dreamjax.images import to_uint8
-from dreamjax.measures.spectrum import high_frequency, spectral_slope
+from dreamjax.metrics.network import selectivity, selectivity_rank
+from dreamjax.metrics.picture import picture_metrics
 from dreamjax.runner import Result
 
 ORDER = (MAIN, VARIANT, NEGATIVE)
 DIGITS = 5  # of a number in the record
-IMAGE_METRICS: Mapping[str, Callable[[np.ndarray], float]] = {
-    "spectral_slope": spectral_slope,
-    "high_frequency": high_frequency,
-}
-"""Computed here, from the picture, where the run's own metrics lack them."""
 
 
 class Layer(NamedTuple):
@@ -42,6 +38,7 @@ def layer_of(
     config: Mapping[str, Any],
     tap: Tap,
     activity: Activity,
+    respond: Respond,
     classify: Callable[[np.ndarray], list[Top]] | None,
     labels: Sequence[str] = (),
 ) -> Layer:
@@ -52,6 +49,7 @@ def layer_of(
       config: of the sweep.
       tap: the layer.
       activity: of the tap that the channels are driven by, on photos.
+      respond: how channels of that tap respond to pictures.
       classify: pictures [N, H, W, 3] -> top classes; None where there are none.
       labels: class names, if the channels of this tap are classes.
     """
@@ -73,10 +71,14 @@ def layer_of(
         places.sort(key=lambda place: (ORDER.index(kinds[place]), place))
     mains = np.stack([images[places[0]] for places in found.values()])
     tops = [[]] * len(found) if classify is None else classify(mains)
+    responses = respond(result.images[[p[0][0] for p in found.values()], 0])[tap.aim][0]
     channels = []
-    for (unit, places), top, main in zip(found.items(), tops, mains, strict=True):
+    for (unit, places), top, main, answer in zip(
+        found.items(), tops, mains, responses, strict=True
+    ):
         row = result.rows[places[0][0]]
-        metrics = finite(row["metrics"]) | _of_picture(main, row["metrics"])
+        metrics = finite(row["metrics"])
+        metrics |= judged(main, unit, answer, metrics)
         plain = metrics.get("score_plain")
         if plain is not None:
             metrics |= finite(against_photos(plain, unit, activity))
@@ -112,14 +114,24 @@ def _kind(hparams: Mapping[str, Any], seed: int, number: int) -> str:
     return VARIANT if kind == MAIN and number > 0 else kind
 
 
-def _of_picture(picture: np.ndarray, have: Mapping[str, Any]) -> dict[str, float]:
-    return finite(
-        {
-            name: measure(picture)
-            for name, measure in IMAGE_METRICS.items()
-            if name not in have and min(picture.shape[:2]) >= 16
-        }
-    )
+def judged(
+    picture: np.ndarray, unit: int, responses: np.ndarray, have: Mapping[str, Any]
+) -> dict[str, float]:
+    """Returns the metrics that a run's own lack, computed from its main picture.
+
+    Args:
+      picture: [H, W, 3].
+      unit: the channel.
+      responses: [K], of the channels of the tap that it is driven by.
+      have: the run's own metrics.
+    """
+    found = picture_metrics(picture[None])
+    if len(responses) > 1:
+        others = np.arange(len(responses)) != unit
+        pair = responses[[unit]], responses[None], others.astype(np.float32)
+        found["selectivity"] = float(selectivity(*pair)[0])
+        found["selectivity_rank"] = float(selectivity_rank(*pair)[0])
+    return {name: value for name, value in finite(found).items() if name not in have}
 
 
 def _picture(

@@ -10,42 +10,55 @@ import numpy as np
 
 from dreamjax.atlas.layer import rounded
 from dreamjax.atlas.names import file_stem
+from dreamjax.metrics import METRICS
 from dreamjax.report import embed
 from dreamjax.report.plots import Curve, curves, svg
 
 Network = Mapping[str, Any]
 
-METRICS = {
-    "score_z": ("score against photos [SD]", "score_plain less the channel's mean on"
-                " photos, in standard deviations of the channel on photos; comparable"
-                " between layers"),
-    "score_ratio": ("score against best photo [ratio]", "score_plain by the mean of the"
-                    " photo that the channel likes best; comparable between layers"),
-    "selectivity": ("selectivity", "the channel against the others of its layer"),
-    "selectivity_rank": ("selectivity rank", "its rank in its layer"),
-    "spectral_slope": ("spectral slope", "log power against log frequency; photos are"
-                       " near -2, white noise is 0"),
-    "high_frequency": ("high-frequency share", "of the power, above a quarter of a"
-                       " cycle per pixel; white noise has 0.8"),
-    "color_distance": ("color distance", "of the picture's colors to those of photos"),
-    "saturation": ("saturation", "share of values at the ends of the range"),
-    "tv": ("total variation", "mean absolute difference of neighbors"),
-    "top_probability": ("top class probability", "of the class that the network gives"
-                        " the picture first"),
-    "score": ("score", "the objective under fresh draws of the transforms; not"
-              " comparable between layers"),
-    "score_plain": ("score without transforms", "the mean activation itself; not"
-                    " comparable between layers"),
-    "photo_mean": ("mean activation on photos", "of the channel; not comparable between"
-                   " layers"),
-}  # fmt: skip
-"""Metric -> title and meaning, in the order of the page; others follow."""
+TITLES = {
+    "score_z": "score against photos [SD]",
+    "score_ratio": "score against best photo [ratio]",
+    "selectivity": "selectivity",
+    "spectral_slope": "spectral slope",
+    "high_frequency": "high-frequency share",
+    "color_distance": "color distance",
+    "colorfulness": "colorfulness",
+    "saturation": "saturation",
+    "tv": "total variation",
+    "selectivity_rank": "selectivity rank",
+    "slope_distance": "distance of the slope from -1",
+    "top_probability": "top class probability",
+    "score": "score",
+    "score_plain": "score without transforms",
+    "photo_mean": "mean activation on photos",
+}
+"""Metric -> title, in the order of the page; others follow."""
 
-HIDDEN = {"steps"}
-SHOWN = ("score_z", "spectral_slope", "high_frequency", "selectivity", "color_distance")
+OWN = {
+    "score_z": "score_plain less the channel's mean on photos, in standard deviations"
+    " of the channel on photos; comparable between layers",
+    "score_ratio": "score_plain by the mean on the photo that the channel likes best;"
+    " comparable between layers",
+    "top_probability": "of the class that the network gives the picture first",
+    "photo_mean": "of the channel, over photos and positions",
+}
+ABSOLUTE = ("score", "score_plain", "photo_mean")
+"""Metrics of which each layer has its own scale."""
+
+HIDDEN = {"steps"}  # the same in all
+SHOWN = ("score_z", "selectivity", "spectral_slope", "high_frequency", "color_distance")
 """Columns of the index, where there are any."""
 
-ABSOLUTE = ("score", "score_plain", "photo_mean")
+
+def meaning(name: str) -> str:
+    """Returns what a metric is, in a line; "" of one that nobody has described."""
+    if name in OWN:
+        return OWN[name]
+    if name not in METRICS:
+        return ""
+    text = f"{METRICS[name].text}; {METRICS[name].range}"
+    return text + ("; not comparable between layers" if name in ABSOLUTE else "")
 
 
 def numbers_of(channel: Mapping[str, Any]) -> dict[str, float]:
@@ -65,7 +78,7 @@ def metric_names(networks: Sequence[Network]) -> list[str]:
         for channel in layer["channels"]
         for name in numbers_of(channel)
     }
-    return [n for n in METRICS if n in have] + sorted(have - set(METRICS))
+    return [n for n in TITLES if n in have] + sorted(have - set(TITLES))
 
 
 def quartiles(layer: Mapping[str, Any]) -> dict[str, list[float]]:
@@ -99,8 +112,8 @@ def index(networks: Sequence[Network], plotted: Collection[str]) -> dict[str, An
         "metrics": [
             {
                 "name": name,
-                "title": METRICS.get(name, (name, ""))[0],
-                "meaning": METRICS.get(name, (name, ""))[1],
+                "title": TITLES.get(name, name),
+                "meaning": meaning(name),
                 "plot": plot_stem(name) if plot_stem(name) in plotted else None,
                 "absolute": name in ABSOLUTE,
             }
@@ -230,7 +243,7 @@ def plots(networks: Sequence[Network]) -> dict[str, str]:
             figure = curves(
                 lines,
                 x_label="depth in the network [0 first … 1 last]" if several else "",
-                y_label=METRICS.get(name, (name, ""))[0],
+                y_label=TITLES.get(name, name),
                 marks=True,
                 ticks=None if several or len(ticks) > 60 else ticks,
             )

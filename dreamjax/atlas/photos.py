@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +35,10 @@ class Activity(NamedTuple):
     spread: np.ndarray
 
 
+Respond = Callable[[np.ndarray], dict[str, tuple[np.ndarray, np.ndarray]]]
+"""Images [N, H, W, C] -> tap -> mean over positions, and mean of squares; [N, K]."""
+
+
 def photo_paths(folder: str | Path | None) -> list[Path]:
     """Returns the pictures of a folder in order of name; None means the shipped ones.
 
@@ -64,10 +68,11 @@ def views(paths: Sequence[Path], size: tuple[int, int]) -> np.ndarray:
     return np.stack(found)
 
 
-def measure(
-    model: Model, taps: Sequence[str], photos: np.ndarray
-) -> dict[str, Activity]:
-    """Returns what the channels of each tap do on photos [N, H, W, 3]."""
+def responder(model: Model, taps: Sequence[str]) -> Respond:
+    """Returns what says how the channels of each tap respond to images; compiled once.
+
+    It may be called with any number of images [N, H, W, C] of one size.
+    """
 
     def sums(variables: Any, images: jax.Array) -> dict[str, tuple]:
         found = model.taps(variables, images, PLAIN)
@@ -77,24 +82,43 @@ def measure(
         }
 
     program = jax.jit(sums)
-    filled = np.concatenate([photos, photos[: -len(photos) % AT_ONCE]])
-    parts = [
-        jax.tree.map(np.asarray, program(model.variables, filled[i : i + AT_ONCE]))
-        for i in range(0, len(filled), AT_ONCE)
-    ]
-    found = {}
+
+    def respond(images: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        filling = np.repeat(images[-1:], -len(images) % AT_ONCE, axis=0)
+        filled = np.concatenate([images, filling])
+        parts = [
+            jax.tree.map(np.asarray, program(model.variables, filled[i : i + AT_ONCE]))
+            for i in range(0, len(filled), AT_ONCE)
+        ]
+        return {
+            t: tuple(
+                np.concatenate([part[t][i] for part in parts])[: len(images)]
+                for i in range(2)
+            )
+            for t in taps
+        }
+
+    return respond
+
+
+def measure(
+    respond: Respond, taps: Sequence[str], photos: np.ndarray
+) -> dict[str, Activity]:
+    """Returns what the channels of each tap do on photos [N, H, W, 3]."""
+    found, responses = {}, respond(photos)
     for tap in taps:
-        mean, square = (
-            np.concatenate([part[tap][i] for part in parts])[: len(photos)]
-            for i in range(2)
-        )  # [N, K]
+        mean, square = responses[tap]
         variance = np.maximum(square.mean(0) - mean.mean(0) ** 2, 0)
         found[tap] = Activity(mean.mean(0), mean.max(0), np.sqrt(variance))
     return found
 
 
 def kept(
-    path: Path, model: Model, taps: Sequence[str], photos: np.ndarray
+    path: Path,
+    model: Model,
+    respond: Respond,
+    taps: Sequence[str],
+    photos: np.ndarray,
 ) -> dict[str, Activity]:
     """Returns `measure`, of what a file holds already from the file."""
     asked = hashlib.sha256(np.ascontiguousarray(photos)).hexdigest()
@@ -107,7 +131,7 @@ def kept(
                 found = {t: Activity(*file[f"{i}"]) for i, t in enumerate(names)}
     rest = [tap for tap in dict.fromkeys(taps) if tap not in found]
     if rest:
-        found |= measure(model, rest, photos)
+        found |= measure(respond, rest, photos)
         arrays = {f"{i}": np.stack(part) for i, part in enumerate(found.values())}
         names = np.asarray(json.dumps(list(found)))
         with atomic_open(path) as file:

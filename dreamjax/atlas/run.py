@@ -100,9 +100,9 @@ def make_atlas(
     folder = workdir / file_stem(model.record.name)
     pages.add_network(network_record(model, size))
     views = photos.views(photos.photo_paths(wanted.photos), size)
-    activity = photos.kept(
-        folder / "photos.npz", model, [tap.aim for tap in taps], views
-    )
+    aims = list(dict.fromkeys(tap.aim for tap in taps))
+    respond = photos.responder(model, aims)
+    activity = photos.kept(folder / "photos.npz", model, respond, aims, views)
     classify, made = None, 0
     try:
         for number, tap in enumerate(taps):
@@ -132,7 +132,9 @@ def make_atlas(
             if classify is None:
                 classify = classifier(model, size)
             labels = model.record.labels if tap.name == "logits" else ()
-            layer = layer_of(result, recipe, tap, activity[tap.aim], classify, labels)
+            layer = layer_of(
+                result, recipe, tap, activity[tap.aim], respond, classify, labels
+            )
             pages.add_layer(model.record.name, layer, digest, style)
             pages.write_index()
             made += 1
