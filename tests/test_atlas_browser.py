@@ -59,21 +59,26 @@ const press = async (key) => {
 
 
 class Dom(HTMLParser):
-    """Collects the tags of a page and its text."""
+    """Collects the tags of a page and the text that a reader sees."""
 
     def __init__(self, text):
         super().__init__()
-        self.root, self.tags, self.text = {}, [], ""
+        self.root, self.tags, self.text, self.hidden = {}, [], "", False
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         attrs = dict(attrs)
         self.tags.append((tag, attrs))
+        self.hidden = tag in ("script", "style")
         if tag == "html":
             self.root = attrs
 
+    def handle_endtag(self, tag):
+        self.hidden = False
+
     def handle_data(self, data):
-        self.text += data
+        if not self.hidden:
+            self.text += data
 
     def hrefs(self):
         return [a.get("href") for tag, a in self.tags if tag == "a"]
@@ -92,6 +97,9 @@ def channel(layer, unit):
         classes=[[998 if unit % 100 == 3 else int(random.integers(998)), 0.5]],
         pictures=[dict(kind=kind, **picture) for kind in ("main", "negative")],
     )
+    if (layer, unit) == (0, 7):
+        del made["metrics"]["score_z"]
+        made["metrics"]["photo_mean"] = 0.0
     return made | ({"label": LABELS[unit]} if layer == LAYERS - 1 else {})
 
 
@@ -234,5 +242,6 @@ def test_a_user_goes_around(folder):
 
 def test_the_first_layer_sorts_by_a_number(folder):
     dom = visit(folder, "#/layer/net/b0/score_z")
+    assert dom.text.count("constant on photos") == 1
     first = [h for h in dom.hrefs() if h and h.startswith("#/channel/")][:3]
     assert first == [f"#/channel/net/b0/{i}" for i in range(3)]

@@ -92,16 +92,23 @@ function sprite(net, sheet, i, label) {
 const nameOf = (layer, channel) =>
   `${layer.tap}:${channel.unit}${channel.label ? " " + channel.label : ""}`;
 
+// A channel that photos leave constant has no spread to measure a score by.
+function trouble(channel) {
+  const { status } = channel.pictures[0];
+  if (status !== "alive") return status;
+  const { photo_mean: mean, score_z: z } = channel.metrics;
+  return mean !== undefined && z === undefined ? "constant on photos" : "";
+}
+
 function card(net, layer, data, i, extra = null) {
   const channel = data.channels[i];
-  const status = channel.pictures[0].status;
   return make("figure", {},
     make("a", { href: hash("channel", net.folder, layer.stem, channel.unit) },
       sprite(net, data.main, i, `Picture of ${nameOf(layer, channel)}`),
       make("figcaption", {}, make("b", {}, String(channel.unit)),
         channel.label ? " " + channel.label : "",
         extra === null ? "" : make("span", { class: "faint" }, ` · ${extra}`),
-        status === "alive" ? "" : make("span", { class: "bad" }, ` ${status}`))));
+        make("span", { class: "bad" }, ` ${trouble(channel)}`))));
 }
 
 // Views ------------------------------------------------------------------------------
@@ -263,8 +270,7 @@ async function viewChannel(folder, stem, unit) {
     make("div", { class: "channel" },
       make("div", {},
         sprite(net, data.main, i, `Picture of ${name}`),
-        channel.pictures[0].status === "alive" ? null
-          : make("p", { class: "bad" }, channel.pictures[0].status),
+        trouble(channel) ? make("p", { class: "bad" }, trouble(channel)) : null,
         others.length ? make("div", { class: "others" }, ...others) : null),
       make("div", { class: "facts" },
         channel.classes.length ? make("h3", {}, "What the network sees in the picture")
@@ -301,8 +307,7 @@ async function viewClass(folder, text) {
     if (i < 0) return null;
     const layer = layerOf(net, stem);
     return card(net, layer, data, i,
-      (stem === own?.[0] && share === undefined ? "" : layer.tap) +
-      (share === undefined ? "" : ` ${percent(share)}`));
+      share === undefined ? null : `${layer.tap} ${percent(share)}`);
   };
   const content = [make("h2", {}, `${label} · class ${number} of ${net.name}`)];
   content.push(make("h3", {}, "The class itself"));
