@@ -21,7 +21,7 @@ from dreamjax.atlas.photos import (
 )
 from dreamjax.atlas.recipe import MAIN, NEGATIVE, VARIANT, kind_of, tap_config
 from dreamjax.atlas.site import open_site, read_script
-from dreamjax.atlas.taps import Tap, choose_taps, choose_units
+from dreamjax.atlas.taps import SAME_CHANNELS, Tap, choose_taps, choose_units
 from dreamjax.build import build
 from dreamjax.models.layers import PLAIN
 from tests.tiny import tiny_config, tiny_model
@@ -54,6 +54,23 @@ def test_default_layers_are_activations_in_order(model):
     assert [tap.depth for tap in taps] == [0, 0.25, 0.5, 0.75]
     assert (taps[0].aim, taps[0].twin) == ("a", "a/pre")
     assert (taps[1].aim, taps[1].twin) == ("b", "b")
+
+
+@pytest.mark.parametrize(
+    "name,same",
+    [
+        ("mixed3a_pool", True),
+        ("maxpool0", True),
+        ("mixed3a_pool_reduce", False),
+        ("encoder_layer_0.ln_1", True),
+        ("encoder_layer_0/cls", True),
+        ("ln", True),
+        ("b0/depthwise/pre", True),
+        ("b0/depthwise", False),
+    ],
+)
+def test_layers_with_the_channels_of_another(name, same):
+    assert bool(SAME_CHANNELS.search(name)) == same
 
 
 def test_a_relu6_is_driven_before_it(model):
@@ -326,7 +343,10 @@ def test_a_killed_atlas_is_valid_and_goes_on(model, tmp_path, monkeypatch):
 
     def killed(*args, **kwargs):
         calls.append(args[1].name)
-        if len(calls) == 2:
+        if len(calls) == 2:  # what a kill leaves: nothing is written after it
+            page = (tmp_path / "site" / "index.html").read_text()
+            assert '"tap":"b"' in page and '"tap":"logits"' not in page
+            assert read_script(tmp_path / "site" / "tiny" / "classes.js")["seen"]
             raise KeyboardInterrupt
         return real(*args, **kwargs)
 
@@ -335,8 +355,6 @@ def test_a_killed_atlas_is_valid_and_goes_on(model, tmp_path, monkeypatch):
     monkeypatch.setattr(atlas_run, "run", killed)
     with pytest.raises(KeyboardInterrupt):
         make_atlas(recipe(), tmp_path / "work", tmp_path / "site", **given)
-    page = (tmp_path / "site" / "index.html").read_text()
-    assert '"tap":"b"' in page and '"tap":"logits"' not in page
     make_atlas(recipe(), tmp_path / "work", tmp_path / "site", **given)
     assert calls == ["b", "logits", "logits"]
     page = (tmp_path / "site" / "index.html").read_text()

@@ -121,18 +121,17 @@ class Site:
         return found
 
     def write_index(self) -> Path:
-        """Writes the page from what is in the folder."""
+        """Writes class lists and the page from what is in the folder."""
         with self._locked():
-            return self._write_page(self.networks())
+            networks = self.networks()
+            self._write_classes(networks)
+            return self._write_page(networks)
 
     def write_all(self) -> dict[str, Path]:
         """Writes class lists, tables, plots and the page; returns them by name."""
         with self._locked():
             networks = self.networks()
-            for network in networks:
-                lists = overview.class_lists(network)
-                key = f"{network['folder']}/classes"
-                write_script(self.folder / f"{key}.js", key, lists)
+            self._write_classes(networks)
             layers, channels = self.folder / "layers.csv", self.folder / "channels.csv"
             write_text(layers, overview.layers_csv(networks))
             write_text(channels, overview.channels_csv(networks))
@@ -144,6 +143,12 @@ class Site:
                 if old.stem not in plots:
                     old.unlink(missing_ok=True)
         return {"page": page, "layers": layers, "channels": channels}
+
+    def _write_classes(self, networks: Sequence[Mapping[str, Any]]) -> None:
+        for network in networks:
+            key = f"{network['folder']}/classes"
+            path = self.folder / f"{key}.js"
+            write_script(path, key, overview.class_lists(network))
 
     def _write_page(self, networks: Sequence[Mapping[str, Any]]) -> Path:
         have = {path.stem for path in (self.folder / "plots").glob("*.svg")}

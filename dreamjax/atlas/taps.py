@@ -13,7 +13,7 @@ from dreamjax.portrait import traced
 PICKS = ("first", "spread", "active")
 TWIN = "/pre"
 SAME_CHANNELS = re.compile(
-    r"(/pre|/cls|pool[^/.]*|localresponsenorm\d*|\.ln_\d+|\.ln|norm\d*)$"
+    r"(/pre|/cls|pool\d*|localresponsenorm\d*|\bln(_\d+)?|norm\d*)$"
 )
 
 
