@@ -40,7 +40,7 @@ def chosen_taps(model: Model) -> tuple[str, ...]:
     every place, and from there on no gradient changes the picture.
     """
     record = model.record
-    shapes, clipped = _traced(model)
+    shapes, clipped = traced(model)
     last: dict[int, str] = {}
     for tap, shape in shapes.items():
         if len(shape) != 4 or tap.endswith("/pre") or "pool" in tap:
@@ -56,7 +56,7 @@ def chosen_taps(model: Model) -> tuple[str, ...]:
     return tuple(f"{t}/pre" if clipped and f"{t}/pre" in shapes else t for t in taps)
 
 
-def _traced(model: Model) -> tuple[Mapping[str, tuple[int, ...]], bool]:
+def traced(model: Model) -> tuple[Mapping[str, tuple[int, ...]], bool]:
     """Returns the shapes of the taps, and whether the network has a ReLU6."""
     used = []
 
