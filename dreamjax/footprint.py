@@ -111,7 +111,7 @@ def free_memory(device: jax.Device | None = None) -> int:
     An accelerator counts itself. On a host it is what the system can give without
     swapping, or what the limit of a container leaves, whichever is less.
     """
-    device = jax.devices()[0] if device is None else device
+    device = jax.local_devices()[0] if device is None else device
     stats = device.memory_stats()
     if stats is not None and "bytes_limit" in stats:
         return max(0, stats["bytes_limit"] - stats.get("bytes_in_use", 0))

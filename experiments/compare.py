@@ -1,7 +1,7 @@
 """One page, one table and plots from one or several finished sweeps.
 
     python -m experiments.compare results/runs/fourier results/runs/pixel
-    python -m experiments.compare results/runs/random_search --within=unit
+    python -m experiments.compare results/runs/regularizer_search --within=unit
     python -m experiments.compare RUN RUN --rows=unit --columns=sweep --out=results/both
 
 Opens without a server: index.html. With --rows and --columns also sheet.png, the best

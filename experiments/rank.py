@@ -1,7 +1,7 @@
 """Ranks the pictures of a sweep by eye: pairs to judge, a Bradley–Terry ranking.
 
-    python -m experiments.rank results/runs/random_search --top=40
-    python -m experiments.rank results/runs/random_search --export
+    python -m experiments.rank results/runs/regularizer_search --top=40
+    python -m experiments.rank results/runs/regularizer_search --export
 
 Opens a page that only this machine can reach. Every answer is saved at once; Ctrl-C
 ends, and the same command goes on. ranking.csv and preference.csv are in the folder.

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -323,6 +324,22 @@ def test_the_same_command_makes_nothing(made, model, monkeypatch):
     assert sum("in the atlas" in line for line in said) == 3
     assert said[-1].startswith("0 of 3 layers made")
     assert (made[0] / "site" / "tiny" / "b.js").stat().st_mtime_ns == before
+
+
+def test_more_channels_are_added_to_those_there(made, model, tmp_path):
+    work = tmp_path / "work"
+    shutil.copytree(made[0] / "work", work)
+    results = work / "tiny" / "b" / "results" / "block_0000.npz"
+    before = results.read_bytes()
+    wanted = WANTED._replace(taps=("b",), channels=4)
+    site = tmp_path / "site"
+    make_atlas(
+        recipe(), work, site, wanted=wanted, model=model, report=lambda line: None
+    )
+    (layer,) = open_site(site).networks()[0]["layers"]
+    assert [channel["unit"] for channel in layer["channels"]] == [0, 1, 2, 3]
+    assert results.read_bytes() == before
+    assert (results.parent / "block_0001.npz").exists()
 
 
 def test_another_style_draws_sheets_anew_and_drops_the_old(made, model, tmp_path):

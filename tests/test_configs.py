@@ -92,13 +92,27 @@ def test_quickstart_is_24_runs_at_128_px(lite0):
     assert experiment.limit >= 24, "one block, on any machine with 8 GB"
 
 
-def test_random_search_is_300_settings(lite0):
-    experiment = build(config_of("random_search"), lite0)
-    assert len(experiment.runs) == 300
+def test_the_search_is_300_settings_of_three_classes(lite0):
+    experiment = build(config_of("regularizer_search"), lite0)
+    assert len(experiment.runs) == 900
     settings = [tuple(sorted(run.items())) for run in experiment.runs]
-    assert len(set(settings)) == 300
-    assert experiment.config["steps"] == 32
-    assert tuple(experiment.config["size"]) == (96, 96)
+    assert len(set(settings)) == 900
+    drawn = {run["decay"] for run in experiment.runs}
+    assert len(drawn) == 300 and 1e-4 <= min(drawn) < 1.1e-4
+    assert build(config_of("regularizer_search", "halving"), lite0).config["rungs"] == (
+        *(24, 48),
+    )
+
+
+def test_table_1_is_four_settings_of_the_same_classes(lite0):
+    table = build(config_of("regularizer_search", "table1"), lite0)
+    search = build(config_of("regularizer_search"), lite0)
+    assert len(table.runs) == 12
+    assert {r["unit"] for r in table.runs} == {r["unit"] for r in search.runs}
+    assert (table.config["size"], table.config["steps"]) == (
+        search.config["size"],
+        search.config["steps"],
+    )
 
 
 def test_base_config_is_complete_and_neutral(lite0):

@@ -127,7 +127,8 @@ def test_two_processes_share_a_sweep_and_one_is_killed_and_started_again(tmp_pat
     finally:
         for process in (leader, follower):
             process.kill()
-            process.communicate()
+            process.wait()
+            process.stdout.close()
     assert len(read_plan(workdir).blocks) == 6
     found = runner.run(job_config(), workdir, report=lambda line: None)
     assert found.compile_seconds == 0

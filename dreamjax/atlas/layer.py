@@ -58,10 +58,13 @@ def layer_of(
         images = np.repeat(images, 3, axis=-1)
     curves = read_curves(result.files["metrics"])
     seed = min(row["hparams"]["seed"] for row in result.rows)
-    found: dict[int, list[tuple[int, int]]] = {}  # unit -> (run, image) of each picture
+    # unit -> (run, image) of each picture; a layer that was extended has its new
+    # channels last in the rows
+    units = dict.fromkeys(config["hparams"]["unit"])
+    found: dict[int, list[tuple[int, int]]] = {unit: [] for unit in units}
     for index, row in enumerate(result.rows):
         for number in range(images.shape[1]):
-            found.setdefault(row["hparams"]["unit"], []).append((index, number))
+            found[row["hparams"]["unit"]].append((index, number))
     kinds = {
         (index, number): _kind(row["hparams"], seed, number)
         for index, row in enumerate(result.rows)

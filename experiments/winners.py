@@ -1,0 +1,114 @@
+"""Names the best settings of a search, over all its neurons, and draws them.
+
+    python -m experiments.winners results/runs/regularizer_search
+    python -m experiments.winners RUN --by=transfer_score,slope_distance \
+        --distinct=4 --beside=results/runs/table1 --out=results/regularizer_search
+
+Each neuron ranks the settings by each metric of --by; a setting's mark is the mean of
+its ranks. --distinct takes so many of the best tenth that are unlike each other.
+--beside shows all settings of other runs with the same neurons below them. Pictures
+are stretched in contrast, as gradient ascent on pixels leaves them faint.
+"""
+
+import csv
+import io
+from pathlib import Path
+
+from absl import flags
+
+from dreamjax.cli import launch
+from dreamjax.figures.panels import Panel, draw, stretched
+from dreamjax.files import write_bytes, write_text
+from dreamjax.images import load_image
+from dreamjax.report.plots import png
+from dreamjax.report.summary import read_summary
+from dreamjax.report.values import get, short
+from dreamjax.report.winners import Setting, distinct, settings
+
+BY = flags.DEFINE_list("by", ["score"], "Metrics to rank by.")
+DISTINCT = flags.DEFINE_integer("distinct", 4, "How many winners, unlike each other.")
+AMONG = flags.DEFINE_float(
+    "among", 0.1, "The part of the settings that is good enough."
+)
+WITHIN = flags.DEFINE_list("within", ["unit", "seed"], "What runs are compared within.")
+BESIDE = flags.DEFINE_multi_string("beside", [], "Other runs, shown with the winners.")
+OUT = flags.DEFINE_string("out", None, "Folder; RUN/winners if not given.")
+SHOWN = ("score", "transfer_score", "spectral_slope", "high_frequency")
+
+
+def main(arguments: list[str]) -> int:
+    """Ranks, prints, writes; returns the exit status."""
+    if len(arguments) != 1:
+        raise ValueError("give one run: python -m experiments.winners RUN")
+    workdir = Path(arguments[0])
+    out = workdir / "winners" if OUT.value is None else Path(OUT.value)
+    found = settings(read_summary(workdir), BY.value, WITHIN.value)
+    chosen = distinct(found, DISTINCT.value, AMONG.value)
+    lines = [(f"winner {i + 1}", workdir, s) for i, s in enumerate(chosen)]
+    for other in BESIDE.value:
+        beside = settings(read_summary(other), ["score"], WITHIN.value)
+        beside.sort(key=lambda setting: setting.rows[0]["run"])
+        lines += [
+            (f"{Path(other).name} {i + 1}", Path(other), s)
+            for i, s in enumerate(beside)
+        ]
+    for name, _, setting in lines:
+        print(f"{name}: mark {setting.mark:.3f}, {told(setting)}")
+    for path in (
+        write_text(out / "winners.csv", table(lines)),
+        write_bytes(out / "winners.png", png(drawn(lines))),
+    ):
+        print(path)
+    return 0
+
+
+def told(setting: Setting) -> str:
+    """Returns a setting in one line."""
+    return ", ".join(f"{name}={short(v)}" for name, v in setting.hparams.items())
+
+
+def table(lines: list[tuple[str, Path, Setting]]) -> str:
+    """Returns a line per setting: mark, hyperparameters, mean metrics."""
+    names = list(dict.fromkeys(n for _, _, s in lines for n in s.hparams))
+    metrics = list(dict.fromkeys(n for _, _, s in lines for n in s.metrics))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["setting", "mark", *names, *metrics, "runs"])
+    for name, _, setting in lines:
+        first = setting.rows[0]
+        writer.writerow(
+            [
+                name,
+                f"{setting.mark:.4f}",
+                *(get(first, n) for n in names),
+                *(f"{setting.metrics.get(m, float('nan')):.6g}" for m in metrics),
+                " ".join(str(row["run"]) for row in setting.rows),
+            ]
+        )
+    return text.getvalue()
+
+
+def drawn(lines: list[tuple[str, Path, Setting]]):
+    """Returns the figure: a row per setting, a column per neuron."""
+    panels, labels = [], []
+    for name, workdir, setting in lines:
+        panels.append([panel(workdir, row) for row in setting.rows])
+        settings_ = told(setting).replace(", ", "\n")
+        labels.append(f"{name}\n{settings_}")
+    columns = [
+        ", ".join(str(get(row, n)) for n in WITHIN.value if n in row["hparams"])
+        for row in lines[0][2].rows
+    ]
+    return draw(panels, rows=labels, columns=columns, side=1.9)
+
+
+def panel(workdir: Path, row: dict) -> Panel:
+    """Returns a run's picture, stretched, with what was measured."""
+    metrics = row["metrics"]
+    said = [f"{n} {short(metrics[n])}" for n in SHOWN if n in metrics]
+    image = stretched(load_image(workdir / row["image"]))
+    return Panel(image, "\n".join(said))
+
+
+if __name__ == "__main__":
+    launch(main)
