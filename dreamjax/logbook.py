@@ -199,6 +199,34 @@ def add_finals(
         _add(path, _scalars(final, final=True), step)
 
 
+def write_events(
+    folder: Path,
+    curves: Mapping[str, Sequence[float]],
+    numbers: Mapping[str, float],
+    pictures: Mapping[str, bytes],
+) -> Path:
+    """Writes the events of something finished, anew, as one TensorBoard run.
+
+    Args:
+      folder: of the run; earlier events in it are removed.
+      curves: tag -> [n], the value at each step.
+      numbers: tag -> the one value.
+      pictures: tag -> an encoded picture.
+    """
+    for old in folder.glob("events.out.tfevents.*"):
+        old.unlink()
+    path = _event_file(folder, 0)
+    for name, values in curves.items():
+        for step, value in enumerate(values):
+            _add(path, [Summary.Value(tag=name, simple_value=float(value))], step)
+    for name, value in numbers.items():
+        _add(path, [Summary.Value(tag=name, simple_value=value)], 0)
+    for name, data in pictures.items():
+        image = Summary.Image(colorspace=3, encoded_image_string=data)
+        _add(path, [Summary.Value(tag=name, image=image)], 0)
+    return path
+
+
 class Logbook:
     """Writes the log of one block of runs; a context manager."""
 

@@ -5,11 +5,20 @@ import json
 import numpy as np
 import pytest
 
-from dreamjax.figures.figure import Figure, Made, by_name, make_figure, network_for
+from dreamjax.figures.figure import (
+    Figure,
+    Made,
+    by_name,
+    make_figure,
+    network_for,
+    photos_of,
+)
+from dreamjax.figures.layers import layer_like, layers_like, main_layers, spread
 from dreamjax.figures.panels import Panel, draw, stretched
 from dreamjax.figures.record import Expected, Row, as_csv, records, verdict
 from dreamjax.figures.table import markdown, read_records
 from experiments.figures import FIGURES
+from tests.tiny import tiny_model
 
 
 @pytest.mark.parametrize(
@@ -53,22 +62,29 @@ FIGURE = Figure("smith2020.fig1", "Smith 2020", "a gray square", made)
 
 
 def test_a_figure_leaves_picture_numbers_and_recipe(tmp_path):
-    found = make_figure(FIGURE, tmp_path, report=lambda line: None)
+    found = make_figure(FIGURE, tmp_path, tmp_path / "runs", report=lambda line: None)
     assert found[0]["verdict"] == "agrees"
     folder = tmp_path / "smith2020.fig1"
     assert sorted(path.name for path in folder.iterdir()) == [
         "smith2020.fig1.csv",
+        "smith2020.fig1.jpg",
         "smith2020.fig1.json",
-        "smith2020.fig1.png",
-        "smith2020.fig1_more.png",
+        "smith2020.fig1_more.jpg",
     ]
     about = json.loads((folder / "smith2020.fig1.json").read_text())
     assert about["settings"] == {"steps": [1, 2]} and about["seed"] == 0
     assert "size,2.0,± 0.5,derived,2.0,agrees,a toy" in as_csv(found)
+    assert list((tmp_path / "runs" / "smith2020.fig1" / "tb").rglob("events*"))
     page = markdown(read_records(tmp_path), "../results/figures")
     assert "| size | 2 ± 0.5 | derived | 2 | agrees: a toy |" in page
-    assert "../results/figures/smith2020.fig1/smith2020.fig1.png" in page
-    make_figure(FIGURE, tmp_path, quicktest=True, report=lambda line: None)
+    assert "../results/figures/smith2020.fig1/smith2020.fig1.jpg" in page
+    make_figure(
+        FIGURE,
+        tmp_path,
+        tmp_path / "runs",
+        quicktest=True,
+        report=lambda line: None,
+    )
     assert read_records(tmp_path) == []
 
 
@@ -108,9 +124,27 @@ def test_every_figure_at_a_toy_size(figure, tmp_path):
     found = make_figure(
         figure,
         tmp_path,
-        model="efficientnet_lite0",
+        tmp_path / "runs",
+        model="tests.tiny:tiny_model",
         quicktest=True,
         report=lambda line: None,
     )
-    assert (tmp_path / figure.name / f"{figure.name}.png").stat().st_size > 1000
+    assert (tmp_path / figure.name / f"{figure.name}.jpg").stat().st_size > 1000
     assert all(isinstance(row["name"], str) for row in found)
+
+
+def test_layers_of_another_network_stand_for_the_papers_own():
+    model = tiny_model()
+    assert main_layers(model, (24, 24)) == ["a", "b", "dead"]
+    assert layer_like(model, (24, 24), "a/pre", 1.0) == "a/pre"
+    assert layer_like(model, (24, 24), "inception_4c/output", 1.0) == "dead"
+    assert layers_like(model, (24, 24), {"x": 0.0, "y": 0.1, "z": 0.5}) == ["a", "b"]
+    assert spread("abcdefg", 3) == ["a", "d", "g"]
+    with pytest.raises(ValueError, match=r"depth=2"):
+        layer_like(model, (24, 24), "x", 2)
+
+
+def test_photos_come_from_a_folder_or_along(tmp_path):
+    assert [path.name for path in photos_of(None)] == ["chelsea.png", "coffee.png"]
+    with pytest.raises(ValueError, match="photos="):
+        photos_of(tmp_path)

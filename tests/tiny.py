@@ -7,7 +7,7 @@ import numpy as np
 from dreamjax.config import base_config
 from dreamjax.models import Model, Record
 from dreamjax.models.layers import Rules
-from dreamjax.models.model import preprocess
+from dreamjax.models.model import from_network
 
 RECORD = Record(
     name="tiny",
@@ -40,8 +40,7 @@ def tiny_model() -> Model:
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
 
-    def taps(variables, images, rules: Rules):
-        x = preprocess(images, RECORD)
+    def network(variables, x, rules: Rules):
         pre = conv(x, variables["a"], 2)
         a = rules.relu(pre)
         b = conv(a, variables["b"], 1)
@@ -56,7 +55,7 @@ def tiny_model() -> Model:
             "probabilities": jax.nn.softmax(logits, axis=-1),
         }
 
-    return Model(taps, jax.tree.map(jnp.asarray, variables), RECORD)
+    return from_network(network, jax.tree.map(jnp.asarray, variables), RECORD)
 
 
 def tiny_config(**hparams):

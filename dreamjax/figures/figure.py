@@ -1,47 +1,100 @@
 """What a figure is made from, what it leaves behind, and where that goes."""
 
+import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib.figure import Figure as Drawing
+from ml_collections import ConfigDict
 
 from dreamjax import models
-from dreamjax.config import plain
+from dreamjax.build import PHOTOS
+from dreamjax.config import base_config, plain, shrink
 from dreamjax.environment import environment
-from dreamjax.errors import choose
+from dreamjax.errors import choose, require
 from dreamjax.figures import record
+from dreamjax.figures.layers import layer_like
 from dreamjax.files import write_bytes, write_text
+from dreamjax.images import load_image
+from dreamjax.labels import ASSETS
+from dreamjax.logbook import write_events
 from dreamjax.models.model import Model
 from dreamjax.models.source import find
 from dreamjax.models.zoo import find_port
-from dreamjax.report.plots import png
+from dreamjax.runner import Result, run
 
 DEFAULT = "efficientnet_lite0"
+DPI = 100  # of a drawing, pixels per inch
+QUALITY = 88  # of JPEG
+QUICK_SIDE = 32  # pixels
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 class Context(NamedTuple):
     """How a figure is to be made.
 
     Attributes:
+      name: of the figure.
       model: the network.
       quicktest: at a toy size, in seconds; numbers are then judged by nothing.
       workdir: folder for sweeps and everything else that may be resumed.
+      photos: pictures to show a network: those of a folder, or the two that come
+        with dreamjax.
       seed: of all that is random.
       report: takes each line of what is said.
     """
 
+    name: str
     model: Model
     quicktest: bool
     workdir: Path
+    photos: tuple[Path, ...]
     seed: int
     report: Callable[[str], None]
 
     def pick(self, full: Any, quick: Any) -> Any:
         """Returns the value for the full figure, or the one for its quicktest."""
         return quick if self.quicktest else full
+
+    def size(self, side: int) -> tuple[int, int]:
+        """Returns a square (H, W); in a quicktest the least that the network takes."""
+        side = self.pick(side, max(QUICK_SIDE, self.model.record.min_size))
+        return side, side
+
+    def layer(self, wanted: str, depth: float, side: int) -> str:
+        """Returns the paper's layer, or this network's at that depth (`layers`)."""
+        return layer_like(self.model, self.size(side), wanted, depth)
+
+    def photo(self, number: int, size: tuple[int, int]) -> np.ndarray:
+        """Returns one of the photos, [H, W, 3] in [0, 1]; they repeat."""
+        return load_image(self.photos[number % len(self.photos)], size)
+
+    def config(self, objective: str, side: int, **keys: Any) -> ConfigDict:
+        """Returns an unlocked config of this network with Lucid's defaults.
+
+        In a quicktest it is a toy whatever `keys` say of steps.
+        """
+        config = base_config()
+        config.model = self.model.record.name
+        config.objective = objective
+        config.size = self.size(side)
+        config.update(keys)
+        if self.quicktest:
+            shrink(config)
+            config.size = self.size(side)
+        config.image_steps = (config.steps,)
+        return config
+
+    def sweep(self, name: str, config: ConfigDict) -> Result:
+        """Runs a config under the workdir: durable, resumed, with TensorBoard."""
+        return run(
+            config, self.workdir / name, model=self.model, report=lambda line: None
+        )
 
 
 class Made(NamedTuple):
@@ -53,12 +106,16 @@ class Made(NamedTuple):
       rows: its numbers.
       settings: the recipe, as plain values: layers, steps, rates, seeds.
       notes: sentences under it: what differs from the paper, and why.
+      curves: name -> [n], one value per step, for TensorBoard.
+      files: name with its ending -> what else is left beside it: a film, a table.
     """
 
     drawings: Mapping[str, Drawing]
     rows: Sequence[record.Row]
     settings: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    curves: Mapping[str, Sequence[float]] = MappingProxyType({})
+    files: Mapping[str, bytes] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -97,28 +154,39 @@ def network_for(figure: Figure, given: str | None) -> str:
 def make_figure(
     figure: Figure,
     folder: Path,
+    workdir: Path,
     *,
     model: str | None = None,
     quicktest: bool = False,
     seed: int = 0,
+    photos: Path | None = None,
     report: Callable[[str], None] = print,
 ) -> list[dict[str, Any]]:
     """Makes a figure and files it under `folder`/NAME; returns its records.
 
-    Written are NAME.png (and NAME_more.png), NAME.csv and NAME.json: numbers expected
-    and obtained, recipe, environment.
+    Written are NAME.jpg (and NAME_more.jpg), NAME.csv and NAME.json: numbers expected
+    and obtained, recipe, environment. `workdir`/NAME takes its sweeps and its curves
+    for TensorBoard.
+
+    Raises:
+      ValueError: a folder of photos without any.
     """
     network = network_for(figure, model)
     loaded = models.load(network)
-    workdir = folder / figure.name
     report(f"{figure.name}: {figure.shows} ({loaded.record.name})")
-    made = figure.make(Context(loaded, quicktest, workdir, seed, report))
+    raw, target = workdir / figure.name, folder / figure.name
+    pictures = photos_of(photos)
+    made = figure.make(
+        Context(figure.name, loaded, quicktest, raw, pictures, seed, report)
+    )
     found = record.records(made.rows, loaded.record.name)
-    for extra, drawing in made.drawings.items():
-        name = f"{figure.name}_{extra}" if extra else figure.name
-        path = write_bytes(workdir / f"{name}.png", png(drawing))
-        report(f"{'picture':9} {path}")
-    write_text(workdir / f"{figure.name}.csv", record.as_csv(found))
+    drawn = {f"{figure.name}{'_' if n else ''}{n}": d for n, d in made.drawings.items()}
+    encoded = {name: jpeg(drawing) for name, drawing in drawn.items()}
+    for name, data in encoded.items():
+        report(f"{'picture':9} {write_bytes(target / f'{name}.jpg', data)}")
+    for name, data in made.files.items():
+        report(f"{'file':9} {write_bytes(target / name, data)}")
+    write_text(target / f"{figure.name}.csv", record.as_csv(found))
     about = {
         "figure": figure.name,
         "paper": figure.paper,
@@ -127,15 +195,39 @@ def make_figure(
         "own_network": figure.network,
         "quicktest": quicktest,
         "seed": seed,
+        "pictures": [f"{name}.jpg" for name in drawn],
         "records": found,
         "settings": plain(made.settings),
         "notes": made.notes,
         "environment": environment(),
     }
-    write_text(workdir / f"{figure.name}.json", json.dumps(about, indent=1))
+    write_text(target / f"{figure.name}.json", json.dumps(about, indent=1))
+    numbers = {row.name: float(row.obtained) for row in made.rows}
+    write_events(raw / "tb" / figure.name, made.curves, numbers, encoded)
     for row in found:
         report(line(row))
     return found
+
+
+def photos_of(folder: Path | None) -> tuple[Path, ...]:
+    """Returns the pictures of a folder, by name; of none, those of dreamjax.
+
+    Raises:
+      ValueError: a folder without pictures.
+    """
+    if folder is None:
+        return tuple(Path(str(ASSETS / f"{name}.png")) for name in PHOTOS)
+    found = sorted(p for p in Path(folder).glob("*") if p.suffix.lower() in SUFFIXES)
+    require(bool(found), "photos", str(folder), f"a folder with {', '.join(SUFFIXES)}")
+    return tuple(found)
+
+
+def jpeg(drawing: Drawing) -> bytes:
+    """Returns a drawing as a JPEG file; the same drawing gives the same bytes."""
+    data = io.BytesIO()
+    options = {"quality": QUALITY, "subsampling": 0, "optimize": True}
+    drawing.savefig(data, format="jpg", dpi=DPI, pil_kwargs=options)
+    return data.getvalue()
 
 
 def line(found: Mapping[str, Any]) -> str:

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from dreamjax.errors import require
 from dreamjax.report.plots import STYLE
 
-DPI = 100
 SIDE = 1.6  # inches of a panel
 LABELS = 1.1  # inches left of the rows
 
@@ -61,7 +60,7 @@ def draw(
         height * (side + 0.17 * captions) + 0.45 * bool(title) + 0.3 * bool(columns),
     )
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
         figure.set_gid(title)
         if title:
             figure.suptitle(title, fontsize=10)

@@ -42,7 +42,7 @@ def markdown(figures: Sequence[Mapping[str, Any]], pictures: str) -> str:
         parts.append(
             f"\n### {name}\n\n{figure['shows']}. Network: `{figure['network']}`.\n\n"
             f"`python -m experiments.figures {name}` ·"
-            f" [picture]({pictures}/{name}/{name}.png)\n"
+            f" [picture]({pictures}/{name}/{name}.jpg)\n"
         )
         if figure["records"]:
             parts.append(

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dreamjax.errors import choose, require
 from dreamjax.models.layers import PLAIN, Rules
@@ -102,6 +103,15 @@ def preprocess(images: Array, record: Record) -> Array:
     mean = jnp.asarray(record.mean, images.dtype).reshape(shape)
     std = jnp.asarray(record.std, images.dtype).reshape(shape)
     return (images * record.scale - mean) / std
+
+
+def postprocess(x: np.ndarray, record: Record) -> np.ndarray:
+    """Maps [..., H, W, C] in the network's own units back to RGB; not clipped."""
+    mean, std = np.asarray(record.mean), np.asarray(record.std)
+    images = (np.asarray(x, np.float32) * std + mean) / record.scale
+    if record.channel_order == "BGR":
+        images = images[..., ::-1]
+    return images.astype(np.float32)
 
 
 def tap_shapes(model: Model, size: tuple[int, int]) -> Mapping[str, tuple[int, ...]]:

@@ -7,7 +7,8 @@
     python -m experiments.figures table        # docs/reproductions.md anew
 
 Each leaves its picture, its numbers beside what was expected, and its recipe in
-results/figures/NAME.
+results/figures/NAME, and its sweeps and curves in results/runs/figures/NAME
+(tensorboard --logdir results/runs/figures).
 """
 
 from pathlib import Path
@@ -24,7 +25,13 @@ from experiments.figures import FIGURES
 MODEL = flags.DEFINE_string(
     "model", None, "A network; the paper's own if it is here, else the default."
 )
+PHOTOS = flags.DEFINE_string(
+    "photos", None, "A folder of pictures, for figures that show photos to a network."
+)
 FOLDER = flags.DEFINE_string("folder", "results/figures", "Where to.")
+WORKDIR = flags.DEFINE_string(
+    "workdir", "results/runs/figures", "For sweeps, and TensorBoard's curves."
+)
 QUICKTEST = flags.DEFINE_bool("quicktest", False, "A toy size, seconds each.")
 SEED = flags.DEFINE_integer("seed", 0, "Of all that is random.")
 PAGE = Path("docs/reproductions.md")
@@ -49,9 +56,11 @@ def main(arguments: list[str]) -> int:
         make_figure(
             figure,
             folder,
+            Path(WORKDIR.value),
             model=MODEL.value,
             quicktest=QUICKTEST.value,
             seed=SEED.value,
+            photos=None if PHOTOS.value is None else Path(PHOTOS.value),
         )
     return 0
 
