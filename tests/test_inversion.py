@@ -6,6 +6,8 @@ import numpy as np
 import optax
 import pytest
 
+from dreamjax.deepdream.reach import Reach
+from dreamjax.figures.panels import boxed
 from dreamjax.figures.remembered import remembered
 from dreamjax.inversion import cvpr2015, ijcv2016, masks
 from dreamjax.inversion import energy as terms
@@ -120,11 +122,20 @@ def test_the_stable_rate_is_where_the_heavy_ball_stays_bounded():
 
 
 def test_all_repeats_start_on_one_sphere_or_each_on_its_own():
-    hp, key = {"sigma": jnp.asarray(5.0)}, jax.random.key(0)
+    hp, key = {"start": jnp.asarray(5.0)}, jax.random.key(0)
     start = cvpr2015.sphere((4, 3, 3, 2))(key, hp)
     np.testing.assert_allclose(jnp.linalg.norm(start), 5, rtol=1e-5)
     apart = cvpr2015.sphere((4, 3, 3, 2), apart=True)(key, hp)
     np.testing.assert_allclose(cvpr2015.norms(apart), [5, 5, 5, 5], rtol=1e-5)
+
+
+def test_the_pixels_that_units_see():
+    reach = Reach(stride=4, before=3, after=8)  # unit j sees 4 j - 3 … 4 j + 7
+    assert masks.field(reach, (2, 4), 100) == (5, 20)
+    assert masks.field(reach, (0, 6), 24) == (0, 24)
+    image = boxed(np.zeros((5, 6, 3)), [(1, 2, 4, 5)], (1, 0, 0))
+    assert image[..., 0].sum() == 8 and image[1, 2, 0] == 1 and image[3, 4, 0] == 1
+    assert not image[2, 3].any()
 
 
 def test_masks_lie_in_the_middle_or_in_a_group():

@@ -83,6 +83,7 @@ def invert(
     masks: Any = None,
     repeats: int = 1,
     apart: bool = False,
+    start: Any = 1.0,
     seeds: Any = 0,
     snapshots: Collection[int] = (),
     lanes: int = 16,
@@ -100,6 +101,7 @@ def invert(
       masks: m, of the shape of `goals` (`masks`); None matches all.
       repeats: B, pictures of a run, from different noise.
       apart: each picture starts with norm σ; else all B together do, as in their code.
+      start: norm of that noise over σ, a number or [R]; 1 in the paper.
       seeds: of the noise, a number or [R].
       snapshots: updates after which pictures are kept.
       lanes: runs at once.
@@ -118,7 +120,7 @@ def invert(
     hp = {
         "goal": goals,
         "mask": np.ones_like(goals) if masks is None else np.asarray(masks, np.float32),
-        "sigma": each(sigma),
+        "start": each(sigma) * each(start),
         "fidelity": each(sigma) ** 2,
         # σ² scales the data term by unit²; so must the others, and x^p by unit^p.
         "tv": each(energy.tv) * unit ** (2 - each(energy.beta)),
@@ -148,7 +150,7 @@ def make_pieces(
 ) -> Pieces:
     """Returns the run.
 
-    It reads goal, mask, sigma, fidelity, tv, beta, range, alpha, rates and lengths of
+    It reads goal, mask, start, fidelity, tv, beta, range, alpha, rates and lengths of
     `hp`.
 
     Args:
@@ -190,7 +192,7 @@ def gray_level(record: Record) -> float:
 
 
 def sphere(shape: tuple[int, int, int, int], *, apart: bool = False):
-    """Returns a start of noise `σ n / ‖n‖`, n ~ N(0, 1); σ = hp["sigma"].
+    """Returns a start of noise `σ n / ‖n‖`, n ~ N(0, 1); σ = hp["start"].
 
     Args:
       shape: (B, H, W, C).
@@ -201,11 +203,8 @@ def sphere(shape: tuple[int, int, int, int], *, apart: bool = False):
     def init(key: Key, hp: HParams) -> Array:
         noise = jax.random.normal(key, shape)
         axes = (1, 2, 3) if apart else None
-        return (
-            noise
-            * hp["sigma"]
-            / jnp.sqrt(jnp.sum(jnp.square(noise), axis=axes, keepdims=True))
-        )
+        squares = jnp.sum(jnp.square(noise), axis=axes, keepdims=True)
+        return noise * hp["start"] / jnp.sqrt(squares)
 
     return init
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dreamjax.deepdream.reach import Reach
 from dreamjax.errors import require
 
 
@@ -45,3 +46,17 @@ def filter_group(shape: Sequence[int], group: int, groups: int = 2) -> np.ndarra
     ends = np.linspace(0, channels, groups + 1).round().astype(int)
     mask[..., ends[group] : ends[group + 1]] = 1
     return mask
+
+
+def field(reach: Reach, units: tuple[int, int], length: int) -> tuple[int, int]:
+    """Returns the first pixel and the end of what units first … end - 1 see, inside.
+
+    Args:
+      reach: of the layer (`dreamjax.deepdream.reach`).
+      units: (first, end) along one axis.
+      length: of the picture along it.
+    """
+    first, end = units
+    low = first * reach.stride - reach.before
+    high = (end - 1) * reach.stride + reach.after
+    return max(low, 0), min(high, length)

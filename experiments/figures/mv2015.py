@@ -11,20 +11,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dreamjax.deepdream.reach import measure_reach
 from dreamjax.figures.figure import Context, Figure, Made
 from dreamjax.figures.layers import main_layers
-from dreamjax.figures.panels import Panel, draw
+from dreamjax.figures.panels import Panel, boxed, draw
 from dreamjax.figures.record import Expected, Row
 from dreamjax.images import load_image
-from dreamjax.inversion import cvpr2015
+from dreamjax.inversion import cvpr2015, masks
 from dreamjax.inversion.compare import (
     as_rgb,
     own_units,
+    pixel_correlation,
     psnr,
     solved,
     top_classes,
 )
 from dreamjax.inversion.cvpr2015 import Energy
+from dreamjax.measures.spectrum import high_frequency
+from dreamjax.metrics.picture import colorfulness
 from dreamjax.models.model import tap_shapes
 from dreamjax.report.plots import Curve, curves
 
@@ -32,6 +36,7 @@ PAPER = "Mahendran & Vedaldi 2015, Understanding deep image representations"
 NETWORK = "googlenet.bvlc-noaux"
 SIDE = 224
 RATE = 0.004
+QUIET = 0.01  # norm of the start over a photo's, where most pixels are not seen
 
 
 class Layer(NamedTuple):
@@ -161,8 +166,9 @@ def inverted(
         goals,
         size=context.size(SIDE),
         sigma=cvpr2015.norms(x),
-        rates=phases(context.pick(updates, 6), slower),
-        **{"energy": Energy(tv=np.asarray(tv, np.float32))} | keys,
+        **{"rates": phases(context.pick(updates, 6), slower)}
+        | {"energy": Energy(tv=np.asarray(tv, np.float32))}
+        | keys,
     )
 
 
@@ -416,7 +422,309 @@ def fig6(context: Context) -> Made:
     )
 
 
+def spikiness(image: np.ndarray) -> float:
+    """Returns the kurtosis of an image's second differences; 3 for Gaussian noise."""
+    plane = np.asarray(image, np.float64).mean(axis=-1)
+    bend = 4 * plane[1:-1, 1:-1] - plane[:-2, 1:-1] - plane[2:, 1:-1]
+    bend = bend - plane[1:-1, :-2] - plane[1:-1, 2:]
+    return float(np.mean(bend**4) / np.mean(bend**2) ** 2)
+
+
+def fig2(context: Context) -> Made:
+    """β = 1 beside β = 2 at a normalized layer."""
+    model = context.model
+    photo = context.photo(0, context.size(SIDE))
+    x = own_units(model, photo[None])
+    (tap, layer), *_ = layers_of(context, [LAYERS[1]]).items()
+    goal = cvpr2015.features(model, [tap], x)[tap]
+    betas, weights = np.asarray([1.0, 2.0], np.float32), [100.0, layer.tv]
+    made = inverted(
+        *(context, tap, np.repeat(goal, 2, 0), np.repeat(x, 2, 0)),
+        tv=weights,
+        updates=200,
+        slower=1.0,
+        energy=Energy(tv=np.asarray(weights, np.float32), beta=betas),
+    )
+    panels, rows, spikes = [Panel(photo, "photo")], [], []
+    for i, beta in enumerate(betas):
+        image = as_rgb(model, made.images[i, 0])
+        spikes.append(spikiness(made.images[i, 0]))
+        error = float(percent(made.errors[i, 0]))
+        said = (
+            f"β = {beta:g}, λ = {weights[i]:g}\n{error:.1f} %, kurtosis {spikes[i]:.1f}"
+        )
+        panels.append(Panel(image, said))
+        rows.append(Row(f"β {beta:g}: error [%]", error))
+        rows.append(Row(f"β {beta:g}: kurtosis of second differences", spikes[i]))
+    rows.append(
+        Row(
+            "spikes: kurtosis at β = 1 over that at β = 2",
+            spikes[0] / spikes[1],
+            Expected(1, "reported", kind="at least"),
+        )
+    )
+    near = [
+        Panel(zoomed(panel.image), panel.caption.split("\n")[0]) for panel in panels
+    ]
+    title = f"Exponent of the total variation at {tap}, {model.record.name}"
+    return Made(
+        {"": draw([panels, near], title=title)},
+        rows,
+        {"layer": tap, "betas": betas.tolist(), "tv": weights, "updates": 200},
+        ("Below, the middle quarter. 200 updates, where the paper has 400.",),
+        {
+            f"error at β {b:g}": percent(made.curve[:, i, 0])
+            for i, b in enumerate(betas)
+        },
+    )
+
+
+def zoomed(image: np.ndarray) -> np.ndarray:
+    """Returns the middle quarter of an image, its pixels twice as large."""
+    high, wide = (n // 2 for n in image.shape[:2])
+    top, left = high // 2, wide // 2
+    part = image[top : top + high, left : left + wide]
+    return part.repeat(2, axis=0).repeat(2, axis=1)
+
+
+def fig7(context: Context) -> Made:
+    """Several reconstructions from the deepest layers."""
+    model, repeats = context.model, context.pick(6, 2)
+    photo = context.photo(0, context.size(SIDE))
+    x = own_units(model, photo[None])
+    grid, rows, labels = [], [], []
+    chosen = layers_of(context, [LAYERS[8], LAYERS[10]])
+    goals = cvpr2015.features(model, list(chosen), x)
+    for tap, layer in chosen.items():
+        made = inverted(
+            *(context, tap, goals[tap], x),
+            tv=[layer.tv],
+            updates=100,
+            slower=layer.slower,
+            repeats=repeats,
+            lanes=1,
+        )
+        images, errors = as_rgb(model, made.images[0]), percent(made.errors[0])
+        grid.append(
+            [Panel(i, f"{e:.1f} %") for i, e in zip(images, errors, strict=True)]
+        )
+        labels.append(tap.replace("/", "\n"))
+        same = pixel_correlation(images)
+        rows.append(Row(f"{tap}: mean error [%]", float(errors.mean())))
+        rows.append(
+            Row(
+                f"{tap}: spread of the errors over their mean",
+                float(errors.std() / max(errors.mean(), 1e-9)),
+                Expected(0.15, "derived", kind="at most"),
+            )
+        )
+        rows.append(
+            Row(
+                f"{tap}: pixel correlation of pairs",
+                same,
+                Expected(0.5, "derived", kind="at most"),
+            )
+        )
+    title = f"Reconstructions from different noise, {model.record.name}"
+    return Made(
+        {"": draw(grid, title=title, rows=labels)},
+        rows,
+        {"repeats": repeats, "updates": 100, "start": "all repeats on one sphere"},
+        (
+            "100 updates, where the paper has 400; two layers for its four.",
+            "All repeats together start with the norm of a photo, as in the code.",
+        ),
+    )
+
+
+def fig8(context: Context) -> Made:
+    """λ at the classifier."""
+    model = context.model
+    photo = context.photo(0, context.size(SIDE))
+    x = own_units(model, photo[None])
+    (tap, layer), *_ = layers_of(context, [LAYERS[10]]).items()
+    goal = cvpr2015.features(model, [tap], x)[tap]
+    weights = [1.0, 10.0, 100.0]
+    made = inverted(
+        *(context, tap, np.repeat(goal, 3, 0), np.repeat(x, 3, 0)),
+        tv=weights,
+        updates=120,
+        slower=layer.slower,
+    )
+    panels, rows, fine = [Panel(photo, "photo")], [], []
+    for i, tv in enumerate(weights):
+        image = as_rgb(model, made.images[i, 0])
+        error = float(percent(made.errors[i, 0]))
+        fine.append(high_frequency(image))
+        said = f"λ = {tv:g}\n{error:.1f} %, fine detail {fine[-1]:.2f}"
+        panels.append(Panel(image, said))
+        rows.append(Row(f"λ {tv:g}: error [%]", error))
+        rows.append(
+            Row(f"λ {tv:g}: share of power above .25 cycles per pixel", fine[-1])
+        )
+    falls = min(fine[0] - fine[1], fine[1] - fine[2])
+    rows.append(
+        Row(
+            "least fall of fine detail with 10 times λ",
+            falls,
+            Expected(0, "derived", kind="at least"),
+        )
+    )
+    title = f"Total variation at {tap}, {model.record.name}"
+    return Made(
+        {"": draw([panels], title=title)},
+        rows,
+        {"layer": tap, "tv": weights, "updates": 120, "rate": RATE * layer.slower},
+        ("120 updates, where the paper has 400.",),
+        {
+            f"error at λ {tv:g}": percent(made.curve[:, i, 0])
+            for i, tv in enumerate(weights)
+        },
+    )
+
+
+def fig9(context: Context) -> Made:
+    """What 5 × 5 positions in the middle of a layer see."""
+    model, size = context.model, context.size(SIDE)
+    photo = context.photo(0, size)
+    x = own_units(model, photo[None])
+    chosen = layers_of(context, LAYERS[:8])
+    goals = cvpr2015.features(model, list(chosen), x)
+    reaches = measure_reach(model, list(chosen))
+    updates = context.pick(150, 6)
+    rates = tuple(
+        (rate * layer_rate, updates // 3)
+        for rate, layer_rate in zip((0.1, 0.01, 0.001), (RATE,) * 3, strict=True)
+    )
+    panels, rows, fields = [Panel(photo, "photo")], [], {}
+    for tap, layer in chosen.items():
+        shape = goals[tap].shape[1:]
+        made = inverted(
+            *(context, tap, goals[tap], x),
+            tv=[layer.tv],
+            updates=updates,
+            slower=1.0,
+            rates=rates,
+            masks=masks.neighborhood(shape, 5)[None],
+            start=QUIET,
+        )
+        reach = reaches[tap]
+        box = (0, 0, *size)
+        if reach is not None:
+            sides = [
+                masks.field(reach, masks.centered(n, 5), m)
+                for n, m in zip(shape[:2], size, strict=True)
+            ]
+            box = (sides[0][0], sides[1][0], sides[0][1], sides[1][1])
+        fields[tap] = box
+        error = float(percent(made.errors[0, 0]))
+        inside = share_inside(made.images[0, 0], box)
+        image = boxed(as_rgb(model, made.images[0, 0]), [box])
+        panels.append(Panel(image, f"{tap}\n{error:.1f} %, {box[2] - box[0]} px"))
+        rows.append(Row(f"{tap}: error of the 5 × 5 positions [%]", error))
+        rows.append(
+            Row(
+                f"{tap}: share of the picture's energy in the field",
+                inside,
+                Expected(0.9, "derived", kind="at least"),
+            )
+        )
+    grid = [panels[i : i + 3] for i in range(0, len(panels), 3)]
+    title = f"What 5 × 5 positions see, {model.record.name}"
+    return Made(
+        {"": draw(grid, title=title)},
+        rows,
+        {"updates": updates, "rates": rates, "start": QUIET, "fields": fields},
+        (
+            "The box is the receptive field, measured on the network.",
+            f"The start has {QUIET:g} of a photo's norm: outside the field nothing but"
+            " the penalties acts, and at these rates noise would stay there.",
+            f"{updates} updates, where the paper has 600.",
+        ),
+    )
+
+
+def share_inside(x: np.ndarray, box: tuple[int, int, int, int]) -> float:
+    """Returns the part of Σ x² that is inside a box (top, left, bottom, right)."""
+    squares = np.square(np.asarray(x, np.float64))
+    top, left, bottom, right = box
+    return float(squares[top:bottom, left:right].sum() / max(squares.sum(), 1e-30))
+
+
+def fig10(context: Context) -> Made:
+    """Either half of the channels of three layers."""
+    model = context.model
+    photo = context.photo(0, context.size(SIDE))
+    x = own_units(model, photo[None])
+    chosen = layers_of(context, [LAYERS[0], LAYERS[2], LAYERS[5]])
+    goals = cvpr2015.features(model, list(chosen), x)
+    grid, rows, labels = [[], []], [], []
+    for tap, layer in chosen.items():
+        shape = goals[tap].shape[1:]
+        halves = np.stack([masks.filter_group(shape, group) for group in (0, 1)])
+        made = inverted(
+            *(context, tap, np.repeat(goals[tap], 2, 0), np.repeat(x, 2, 0)),
+            tv=[layer.tv] * 2,
+            updates=120,
+            slower=1.0,
+            masks=halves,
+        )
+        labels.append(tap)
+        for group in (0, 1):
+            image = as_rgb(model, made.images[group, 0])
+            error, color = float(percent(made.errors[group, 0])), colorfulness(image)
+            grid[group].append(Panel(image, f"{error:.1f} %, color {color:.0f}"))
+            rows.append(Row(f"{tap}, half {group + 1}: error [%]", error))
+            rows.append(Row(f"{tap}, half {group + 1}: colorfulness", color))
+    title = f"Halves of the channels, {model.record.name}"
+    halves = ("first half", "second half")
+    return Made(
+        {"": draw(grid, title=title, rows=halves, columns=labels)},
+        rows,
+        {"layers": labels, "updates": 120},
+        (
+            "The paper's network has two streams, of which one sees color and the other"
+            " edges; GoogLeNet has none, so the halves of its channels differ less.",
+            "120 updates, where the paper has 400.",
+        ),
+    )
+
+
+def fig11(context: Context) -> Made:
+    """Several photos from one deep layer."""
+    model, size = context.model, context.size(SIDE)
+    count = context.pick(min(5, len(context.photos)), 2)
+    photos = np.stack([context.photo(i, size) for i in range(count)])
+    x = own_units(model, photos)
+    (tap, layer), *_ = layers_of(context, [LAYERS[7]]).items()
+    made = inverted(
+        *(context, tap, cvpr2015.features(model, [tap], x)[tap], x),
+        tv=[layer.tv] * count,
+        updates=120,
+        slower=layer.slower,
+    )
+    images, errors = as_rgb(model, made.images[:, 0]), percent(made.errors[:, 0])
+    below = [Panel(i, f"{e:.1f} %") for i, e in zip(images, errors, strict=True)]
+    rows = [
+        Row(f"{path.stem}: error [%]", float(error))
+        for path, error in zip(context.photos, errors, strict=False)
+    ]
+    title = f"Photos from {tap}, {model.record.name}"
+    return Made(
+        {"": draw([[Panel(photo) for photo in photos], below], title=title)},
+        rows,
+        {"layer": tap, "updates": 120, "tv": layer.tv},
+        ("Two photos where the paper has five; more with --photos. 120 updates.",),
+    )
+
+
 FIGURES = (
+    Figure("mv2015.fig2", PAPER, "total variation with β = 1 and 2", fig2, NETWORK),
     Figure("mv2015.fig6", PAPER, "a photo inverted from every layer", fig6, NETWORK),
+    Figure("mv2015.fig7", PAPER, "inversions from different noise", fig7, NETWORK),
+    Figure("mv2015.fig8", PAPER, "the weight λ at the classifier", fig8, NETWORK),
+    Figure("mv2015.fig9", PAPER, "what 5 × 5 positions see", fig9, NETWORK),
+    Figure("mv2015.fig10", PAPER, "halves of the channels", fig10, NETWORK),
+    Figure("mv2015.fig11", PAPER, "several photos from one layer", fig11, NETWORK),
     Figure("mv2015.table3", PAPER, "errors by layer and λ", table3, NETWORK),
 )
