@@ -1,6 +1,6 @@
 """Mahendran & Vedaldi 2016: visualizing deep networks using natural pre-images.
 
-GoogLeNet stands for their four networks. Pictures of 160 px and fewer updates than the
+GoogLeNet stands for their four networks. Most pictures have 128 px, and all fewer updates than the
 paper's 350, unless said otherwise; what figures share is remembered in WORKDIR/mv.
 """
 
@@ -33,7 +33,7 @@ from experiments.figures.mv2015 import (
 )
 
 PAPER = "Mahendran & Vedaldi 2016, Visualizing deep networks using natural pre-images"
-SIDE = 160
+SIDE = 128
 WEIGHTS = (1.0, 20.0, 100.0, 300.0)  # C
 FREE = 100.0  # C of the run without penalties
 LAYERS = (
@@ -47,7 +47,7 @@ LAYERS = (
 SHALLOW = 3
 """Layers, from the first, where the paper's classes are nearly always kept."""
 
-UPDATES = (80, 15)
+UPDATES = (60, 10)
 
 
 class Measured(NamedTuple):
@@ -323,7 +323,7 @@ def table(context: Context) -> Made:
                 fidelity=np.asarray([m.fidelity for m in values], np.float32)
             ),
             jitter=ijcv2016.jitter_of(steps[tap]),
-            steps=(150, 25),
+            steps=(85, 15),
         )
         for i, m in enumerate(values):
             error = float(percent(made.errors[i, 0]))
@@ -341,7 +341,7 @@ def table(context: Context) -> Made:
         rows,
         {"photo": "the measured one" if golden else context.photos[0].name},
         (
-            "175 updates, where the paper has 350. The measured values are of a golden"
+            "100 updates, where the paper has 350. The measured values are of a golden"
             " retriever of ImageNet, given by --photos and not shown"
             + ("." if golden else "; it is not here, so they judge nothing."),
         ),
@@ -411,7 +411,7 @@ def max_mosaic(context: Context) -> Made:
             size=(pixels, pixels),
             energy=Energy(fidelity=STRENGTH),
             jitter=ijcv2016.jitter_of(reach.stride),
-            steps=(100, 0),
+            steps=(60, 0),
         )
         image = as_rgb(model, made.images[0, 0])
         found = cvpr2015.features(model, [tap], made.images[0])[tap][0]
@@ -441,17 +441,17 @@ def max_mosaic(context: Context) -> Made:
     return Made(
         {"": draw([panels], title=title, side=2.6)},
         rows,
-        {"C": STRENGTH, "updates": 100, "photos": count},
+        {"C": STRENGTH, "updates": 60, "photos": count},
         (
             "Red: the receptive field of the unit that is maximized. max_k is the"
             f" largest response to {count} photos, where the paper has a thousandth of"
             " ImageNet; each filter has its own (their code takes one's for all).",
-            "100 updates, where the paper has 300.",
+            "60 updates, where the paper has 300.",
         ),
     )
 
 
-STRENGTH = 100.0
+STRENGTH = 10.0
 
 
 def unit_of(layout: ijcv2016.Mosaic, place: int) -> tuple[int, int]:
@@ -482,7 +482,7 @@ def categories(context: Context) -> Made:
         size=size,
         energy=Energy(fidelity=STRENGTH),
         jitter=8,
-        steps=(150, 0),
+        steps=(100, 0),
         lanes=len(names),
     )
     images = as_rgb(model, made.images[:, 0])
@@ -505,8 +505,8 @@ def categories(context: Context) -> Made:
     return Made(
         {"": draw([panels[:half], panels[half:]], title=title)},
         rows,
-        {"C": STRENGTH, "updates": 150, "side": SIDE},
-        (f"{SIDE} px and 150 updates, where the paper has 300.",),
+        {"C": STRENGTH, "updates": 100, "side": SIDE},
+        (f"{SIDE} px and 100 updates, where the paper has 300.",),
     )
 
 
@@ -564,7 +564,7 @@ def caricature(context: Context) -> Made:
             energy=Energy(fidelity=EXAGGERATION),
             jitter=ijcv2016.jitter_of(steps[tap]),
             start=x,
-            steps=(50, 0),
+            steps=(40, 0),
         )
         image, gain = as_rgb(model, made.images[0, 0]), float(-made.errors[0, 0])
         panels.append(Panel(image, f"{tap}\n{gain:.1f} × the photo's"))
@@ -579,8 +579,8 @@ def caricature(context: Context) -> Made:
     return Made(
         {"": draw([panels], title=title)},
         rows,
-        {"C": EXAGGERATION, "updates": 50, "layers": taps},
-        ("50 updates, where the paper has 300.",),
+        {"C": EXAGGERATION, "updates": 40, "layers": taps},
+        ("40 updates, where the paper has 300.",),
     )
 
 
@@ -600,7 +600,7 @@ def variants(context: Context) -> Made:
         size=size,
         energy=Energy(fidelity=20.0, beta=betas),
         jitter=jitters,
-        steps=(80, 15),
+        steps=(60, 10),
         lanes=6,
     )
     grids = {"inversion": (as_rgb(model, inversions.images[:, 0]), inversions)}
@@ -614,7 +614,7 @@ def variants(context: Context) -> Made:
             size=size,
             energy=Energy(fidelity=STRENGTH, beta=betas),
             jitter=np.where(jitters > 1, 8, 1).astype(np.int32),
-            steps=(100, 0),
+            steps=(80, 0),
             lanes=6,
         )
         grids[next(iter(names.values()))] = (as_rgb(model, maxima.images[:, 0]), maxima)
@@ -654,7 +654,7 @@ def variants(context: Context) -> Made:
         {"layer": tap, "C": (20.0, STRENGTH), "jitter": jitters.tolist()},
         (
             "Fine detail: the share of power above .25 cycles per pixel."
-            f" {SIDE} px; 95 and 100 updates, where the paper has 350 and 300.",
+            f" {SIDE} px; 70 and 80 updates, where the paper has 350 and 300.",
         ),
     )
 
