@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dreamjax.ascent import ascend
+from dreamjax.ascent import ascend, programs
 from dreamjax.dream import Pieces
 from dreamjax.errors import require
 from dreamjax.inversion import energy as terms
@@ -153,6 +153,7 @@ def descend(
         optimizer=lambda hp: leaky_adagrad(hp["rate"], hp["unit"]),
         redirect=False,
     )
+    compiled = programs(pieces)
     scale = hp["fidelity"][None, :, None]
     curve, kept, alive = [], {}, np.ones(runs, bool)
     phases = ((steps[0], jitter, 1.0), (steps[1], 1, SLOWER))
@@ -172,6 +173,7 @@ def descend(
             seeds=seeds,
             snapshots={length, *(() if last else snapshots)},
             lanes=lanes,
+            compiled=compiled,
         )
         canvas = found.snapshots[length]
         curve.append(-found.trace.score / scale)

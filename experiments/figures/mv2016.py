@@ -1,7 +1,7 @@
 """Mahendran & Vedaldi 2016: visualizing deep networks using natural pre-images.
 
-GoogLeNet stands for their four networks. Most pictures have 128 px, and all fewer updates than the
-paper's 350, unless said otherwise; what figures share is remembered in WORKDIR/mv.
+GoogLeNet stands for their four networks. Most pictures have 128 px, and all fewer
+updates than the paper's 350; what figures share is remembered in WORKDIR/mv.
 """
 
 from collections.abc import Sequence
@@ -217,7 +217,7 @@ def interval(values: np.ndarray) -> np.ndarray:
 
 def curves_(context: Context) -> Made:
     """Error, kept classes and naturalness over the layers."""
-    grid, taps = grid_of(context), None
+    grid = grid_of(context)
     taps = grid.taps
     x = np.arange(len(taps))
     ticks = {
@@ -603,7 +603,7 @@ def variants(context: Context) -> Made:
         steps=(60, 10),
         lanes=6,
     )
-    grids = {"inversion": (as_rgb(model, inversions.images[:, 0]), inversions)}
+    grids = {"inversion": as_rgb(model, inversions.images[:, 0])}
     rows = []
     if "logits" in tap_shapes(model, size):
         name = CLASSES[2:3]
@@ -617,9 +617,9 @@ def variants(context: Context) -> Made:
             steps=(80, 0),
             lanes=6,
         )
-        grids[next(iter(names.values()))] = (as_rgb(model, maxima.images[:, 0]), maxima)
+        grids[next(iter(names.values()))] = as_rgb(model, maxima.images[:, 0])
     panels, labels = [], []
-    for name, (images, made) in grids.items():
+    for name, images in grids.items():
         fine = np.asarray([high_frequency(image) for image in images])
         for row, said in enumerate(("jitter", "no jitter")):
             part = slice(3 * row, 3 * row + 3)
@@ -638,7 +638,6 @@ def variants(context: Context) -> Made:
                     Expected(1, "derived", kind="at most"),
                 )
             )
-        del made
     rows += [
         Row(
             f"inversion, β {betas[i]:g}, jitter {jitters[i]}: error [%]",
