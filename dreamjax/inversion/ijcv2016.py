@@ -28,7 +28,6 @@ from dreamjax.inversion.descent import leaky_adagrad
 from dreamjax.models.model import Model
 from dreamjax.objectives import Objective
 from dreamjax.params.raw import raw_param
-from dreamjax.sweep import run_keys
 from dreamjax.types import Array, HParams, Key, Transform
 
 STEPS = (300, 50)
@@ -132,15 +131,9 @@ def descend(
     hp = weights(energy, runs, size, gray_level(model.record))
     hp["goal"] = goals
     hp["mask"] = np.ones_like(goals) if masks is None else np.asarray(masks, np.float32)
-    keys = run_keys(
-        jnp.broadcast_to(jnp.asarray(seeds, jnp.uint32), (runs,)),
-        jnp.zeros((runs,), jnp.uint32),
-        common=True,
-    )
     if start is None:
-        levels = jnp.asarray(hp["level"])
-        begin = jax.vmap(lambda k, level: noise(k, (repeats, *shape), level))
-        canvas = np.asarray(jax.jit(begin)(keys, levels))
+        own = zip(np.broadcast_to(seeds, (runs,)), hp["level"], strict=True)
+        canvas = np.stack([noise(s, (repeats, *shape), level) for s, level in own])
     else:
         canvas = np.repeat(spread(np.asarray(start), margin)[:, None], repeats, axis=1)
     pieces = Pieces(
@@ -215,10 +208,12 @@ def weights(
     }
 
 
-def noise(key: Key, shape: tuple[int, ...], level: Array) -> Array:
+def noise(seed: int, shape: tuple[int, ...], level: float) -> np.ndarray:
     """Returns `2U - 1`, scaled so that its 95 % quantile is B/√3: colors of about B."""
-    drawn = 2 * jax.random.uniform(key, shape) - 1
-    return drawn * (level / np.sqrt(3.0) / jnp.quantile(drawn, 0.95))
+    drawn = 2 * np.random.default_rng(int(seed)).random(shape) - 1
+    return (drawn * (level / np.sqrt(3.0) / np.quantile(drawn, 0.95))).astype(
+        np.float32
+    )
 
 
 def cut(size: tuple[int, int]) -> Transform:
