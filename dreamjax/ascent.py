@@ -5,7 +5,7 @@ mapped over runs, its trace and some pictures on the way. One compiled program s
 all runs, also where they are climbed a few at a time.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -35,6 +35,30 @@ class Ascent(NamedTuple):
     alive: np.ndarray
 
 
+class Programs(NamedTuple):
+    """What R runs side by side are climbed with; compiled when first called.
+
+    Attributes:
+      init: (keys [R], hp) -> states.
+      update: (states, hp, variables) -> (states, infos); the states are used up.
+      show: (params, hp) -> images [R, B, H, W, C].
+    """
+
+    init: Callable
+    update: Callable
+    show: Callable
+
+
+def programs(pieces: Pieces) -> Programs:
+    """Returns the programs of runs, for ascents that go on from each other."""
+    step, apply = make_step(pieces), pieces.param.apply
+    return Programs(
+        jax.jit(jax.vmap(step.init)),
+        jax.jit(jax.vmap(step.update, in_axes=(0, 0, None)), donate_argnums=0),
+        jax.jit(jax.vmap(lambda params, hp: apply(params, hp))),
+    )
+
+
 def ascend(
     pieces: Pieces,
     variables: Any,
@@ -44,6 +68,7 @@ def ascend(
     seeds: Any = 0,
     snapshots: Collection[int] = (),
     lanes: int = 16,
+    compiled: Programs | None = None,
 ) -> Ascent:
     """Climbs R runs.
 
@@ -55,6 +80,7 @@ def ascend(
       seeds: of the runs, one number or [R]; runs of one seed share noise and draws.
       snapshots: completed steps after which the pictures are kept, 0 … steps.
       lanes: runs that are climbed at once; of more, a few at a time.
+      compiled: `programs(pieces)`, of an ascent of the same shapes before; or None.
 
     Raises:
       ValueError: entries of `hp` of unequal length, or snapshots beyond the steps.
@@ -70,11 +96,7 @@ def ascend(
     seeds = np.broadcast_to(np.asarray(seeds, np.uint32), (runs,))
     keys = run_keys(jnp.asarray(seeds), jnp.zeros((runs,), jnp.uint32), common=True)
 
-    step, apply = make_step(pieces), pieces.param.apply
-    init = jax.jit(jax.vmap(step.init))
-    update = jax.jit(jax.vmap(step.update, in_axes=(0, 0, None)), donate_argnums=0)
-    show = jax.jit(jax.vmap(lambda params, hp: apply(params, hp)))
-
+    init, update, show = programs(pieces) if compiled is None else compiled
     parts = []
     for first in range(0, runs, lanes):
         # The last part is filled up with copies, so that one program serves all.

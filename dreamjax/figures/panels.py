@@ -108,3 +108,27 @@ def stretched(image: np.ndarray, percentile: float = 0.5) -> np.ndarray:
     if high <= low:
         return np.full(image.shape, 0.5, np.float32)
     return np.clip((image - low) / (high - low), 0, 1).astype(np.float32)
+
+
+def boxed(
+    image: np.ndarray,
+    boxes: Sequence[tuple[int, int, int, int]],
+    color: Sequence[float] = (1.0, 0.0, 0.0),
+) -> np.ndarray:
+    """Returns an image [H, W, 3] with the outlines of boxes, one pixel wide.
+
+    Args:
+      image: in [0, 1].
+      boxes: (top, left, bottom, right), the latter two past the end, all inside.
+      color: RGB.
+    """
+    drawn = np.array(image, np.float32)
+    for top, left, bottom, right in boxes:
+        for line in (
+            drawn[top, left:right],
+            drawn[bottom - 1, left:right],
+            drawn[top:bottom, left],
+            drawn[top:bottom, right - 1],
+        ):
+            line[:] = color
+    return drawn
