@@ -212,6 +212,58 @@ def scatter_grid(
     return figure
 
 
+def histograms(
+    values: Mapping[str, Sequence[float]],
+    *,
+    bins: Sequence[float],
+    x_label: str,
+    title: str = "",
+    per_row: int = 3,
+) -> Figure:
+    """Draws how values are distributed, a small plot for each name, on equal axes.
+
+    Args:
+      values: name -> [N].
+      bins: [n + 1], edges, ascending; what lies outside is counted at the ends.
+      x_label: under the lowest row, with the unit.
+      title: above all.
+      per_row: plots side by side.
+
+    Raises:
+      ValueError: for edges that do not ascend.
+    """
+    edges = np.asarray(bins, np.float64)
+    ascending = edges.ndim == 1 and len(edges) > 1 and bool((np.diff(edges) > 0).all())
+    require(ascending, "bins", list(edges.ravel()[:4]), "two or more ascending edges")
+    wide = max(1, min(per_row, len(values)))
+    high = max(1, math.ceil(len(values) / wide))
+    with matplotlib.rc_context(STYLE):
+        figure = _figure((CELL[0] * wide, CELL[1] * high), title)
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=INK)
+        if not values:
+            _close(figure, figure.add_subplot(), False, (False, False))
+        first = None
+        for number, (name, given) in enumerate(values.items()):
+            axes = figure.add_subplot(high, wide, number + 1, sharey=first)
+            first = axes if first is None else first
+            below = number + wide >= len(values)
+            left = number % wide == 0
+            _label(axes, x_label if below else "", "share" if left else "", name)
+            array = np.asarray(given, np.float64)
+            array = np.clip(array[np.isfinite(array)], edges[0], edges[-1])
+            if len(array):
+                axes.hist(
+                    array,
+                    edges,
+                    weights=np.full(len(array), 1 / len(array)),
+                    color=COLORS[number // wide % len(COLORS)],
+                )
+            axes.set_xlim(edges[0], edges[-1])
+            _close(figure, axes, len(array) > 0, (False, False), legend=False)
+    return figure
+
+
 def svg(figure: Figure, *, inline: bool = False) -> str:
     """Returns a figure as SVG text; its text is text.
 

@@ -1,5 +1,6 @@
 """All figures, paper by paper."""
 
 from dreamjax.figures.figure import Figure
+from experiments.figures import erhan2009
 
-FIGURES: tuple[Figure, ...] = ()
+FIGURES: tuple[Figure, ...] = (*erhan2009.FIGURES,)
