@@ -6,9 +6,11 @@ import numpy as np
 import optax
 import pytest
 
-from dreamjax.inversion import cvpr2015, masks
+from dreamjax.figures.remembered import remembered
+from dreamjax.inversion import cvpr2015, ijcv2016, masks
 from dreamjax.inversion import energy as terms
 from dreamjax.inversion.descent import heavy_ball, leaky_adagrad, stable_rate
+from dreamjax.measures.gradient_histogram import gradient_histogram, intersection
 from dreamjax.models.model import preprocess
 from tests.tiny import tiny_model
 
@@ -77,13 +79,13 @@ def moves(optimizer, grads):
 
 
 def test_the_heavy_ball_stops_whenever_its_rate_changes():
-    ball = heavy_ball(jnp.asarray([1.0, 0.5]), (2, 3))
+    ball = heavy_ball(jnp.asarray([1.0, 0.5]), jnp.asarray([2, 3]))
     found = moves(ball, [1.0, 1.0, 1.0, 1.0, 0.0, 0.0])
     # The last phase goes on after its end.
     expected = [-1, -1.9, -0.5, -0.95, -0.855, -0.7695]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     with pytest.raises(ValueError, match="rates"):
-        heavy_ball(jnp.asarray([1.0]), (2, 3))
+        heavy_ball(jnp.asarray([1.0]), jnp.asarray([2, 3]))
 
 
 def test_the_leaky_accumulator():
@@ -91,6 +93,8 @@ def test_the_leaky_accumulator():
     first = -3 / (0.5 + 3)
     second = 0.9 * first + 1 / (0.5 + np.sqrt(0.9 * 9 + 1))
     np.testing.assert_allclose(found, [first, second], rtol=1e-6)
+    steady = moves(leaky_adagrad(1e9, 0.5), [4.0] * 80)
+    np.testing.assert_allclose(steady[-1], -0.5 * 10**0.5, rtol=1e-3)
 
 
 def test_the_stable_rate_is_where_the_heavy_ball_stays_bounded():
@@ -102,7 +106,7 @@ def test_the_stable_rate_is_where_the_heavy_ball_stays_bounded():
         # The board of ±1 is the vector of the largest curvature, 8 λ, of (λ/2) TV².
         board = (-1.0) ** np.add.outer(np.arange(12), np.arange(12))
         x = jnp.asarray(board, jnp.float32)[None, :, :, None]
-        ball = heavy_ball(jnp.asarray([rate]), (1,))
+        ball = heavy_ball(jnp.asarray([rate]), jnp.asarray([1]))
         state = ball.init(x)
         slope = jax.jit(jax.grad(lambda x: 100 * terms.variation(x, 2.0).sum() / 2))
         for _ in range(50):
@@ -180,3 +184,141 @@ def test_a_network_that_hides_its_preprocessing_cannot_be_inverted(pictures):
     model = tiny_model()._replace(network=None)
     with pytest.raises(ValueError, match="preprocessing is not known apart"):
         cvpr2015.features(model, ["a"], pictures)
+
+
+def test_the_curvature_of_a_linear_layer_is_that_of_its_matrix(pictures):
+    model, x = tiny_model(), pictures[0]
+    points = np.eye(x.size, dtype=np.float32).reshape(-1, *SIZE, 3)
+    columns = cvpr2015.features(model, ["a/pre"], points, lanes=x.size)["a/pre"]
+    matrix = columns.reshape(x.size, -1).T
+    goal = matrix @ x.ravel()
+    top = 2 * 9.0 * np.linalg.norm(matrix, 2) ** 2 / np.sum(goal**2)
+    found = cvpr2015.data_curvature(model, "a/pre", x, sigma=3.0, updates=60)
+    np.testing.assert_allclose(found, top, rtol=0.02)
+
+
+def test_weights_are_those_of_gray_levels_in_any_unit():
+    hp = ijcv2016.weights(ijcv2016.Energy(), 2, (4, 5), 1.0)
+    np.testing.assert_allclose(hp["range"], 80.0**-6, rtol=1e-5)
+    np.testing.assert_allclose(hp["tv"], (6.5 / 80) ** 2, rtol=1e-5)
+    np.testing.assert_allclose(hp["rate"], 20 * 0.05 * 6400 / 6, rtol=1e-5)
+    image = 40 * jax.random.normal(jax.random.key(0), (1, 4, 5, 3))
+    small = ijcv2016.weights(ijcv2016.Energy(), 2, (4, 5), 0.01)
+    for name, term in (("range", terms.mean_color_power), ("tv", terms.mean_variation)):
+        one = {"alpha": 6.0, "beta": 2.0}
+        paid = hp[name][0] * term(image, one), small[name][0] * term(image / 100, one)
+        np.testing.assert_allclose(*paid, rtol=1e-4)
+    assert cvpr2015.gray_level(tiny_model().record) == pytest.approx(1 / 255 / 0.25)
+
+
+def test_noise_has_the_colors_of_a_photo():
+    drawn = ijcv2016.noise(jax.random.key(0), (1, 64, 64, 3), jnp.asarray(80.0))
+    np.testing.assert_allclose(np.quantile(drawn, 0.95), 80 / 3**0.5, rtol=1e-4)
+    assert abs(float(drawn.mean())) < 2
+
+
+def test_cuts_fall_on_every_place_about_the_middle():
+    canvas = jnp.arange(6.0)[:, None, None] * jnp.ones((1, 8, 1))
+    crop = jax.jit(jax.vmap(ijcv2016.cut((3, 5)), in_axes=(0, None, None)))
+    keys = jax.random.split(jax.random.key(0), 40)
+    rows = crop(keys, canvas, {"jitter": 4})[:, 0, 0, 0]
+    assert set(np.asarray(rows).tolist()) == {0.0, 1.0, 2.0, 3.0}
+    rows = crop(keys, canvas, {"jitter": 1})[:, 0, 0, 0]
+    assert set(np.asarray(rows).tolist()) == {1.0}
+    images = np.random.default_rng(0).normal(size=(2, 3, 5, 1))
+    wide = ijcv2016.spread(images, 3)
+    assert wide.shape == (2, 6, 8, 1)
+    np.testing.assert_array_equal(ijcv2016.middle(wide, (3, 5)), images)
+    assert [ijcv2016.jitter_of(n) for n in (1, 2, 8, 16)] == [1, 1, 2, 4]
+
+
+def test_a_mosaic_keeps_receptive_fields_apart():
+    layout = ijcv2016.mosaic_of(4, 11, 4, grid=8)  # 1.1 · 11 / 4 = 3.03
+    assert layout == (5, 2, 40)
+    assert ijcv2016.mosaic_of(1, 11, 4, grid=8).side == 3
+    maxima = np.asarray([1.0, 2.0, 4.0])
+    goal = ijcv2016.mosaic((10, 10, 6), layout, (0, 5, 2), maxima, 11)
+    assert np.count_nonzero(goal) == 3
+    np.testing.assert_allclose(goal[2, 2, 0], 10000 / 121 / 3, rtol=1e-6)
+    np.testing.assert_allclose(goal[2, 7, 5], 10000 / 121 / 6, rtol=1e-6)
+    np.testing.assert_allclose(goal[7, 2, 2], 10000 / 121 / 12, rtol=1e-6)
+    seen = np.asarray([[[[1.0, -2.0, 0.0], [3.0, -1.0, 7.0]]]])
+    np.testing.assert_allclose(ijcv2016.largest(seen), [3.0, 5.0, 7.0])
+
+
+def test_a_caricature_begins_at_one():
+    features = np.asarray([[[1.0, -2.0, 2.0]]])
+    goal = ijcv2016.caricature(features)
+    np.testing.assert_allclose(goal, [[[0.2, 0.0, 0.4]]], rtol=1e-6)
+    assert np.sum(goal * np.maximum(features, 0)) == pytest.approx(1)
+    assert not ijcv2016.caricature(-np.ones((1, 2))).any()
+
+
+def test_pictures_are_inverted_as_in_2016(pictures):
+    model = tiny_model()
+    goals = cvpr2015.features(model, ["a"], pictures)["a"]
+    found = ijcv2016.invert(
+        model,
+        "a",
+        goals[[0, 0, 1]],
+        size=SIZE,
+        energy=ijcv2016.Energy(fidelity=np.asarray([1.0, 300.0, 300.0])),
+        jitter=np.asarray([1, 3, 3]),
+        steps=(40, 10),
+        repeats=2,
+        snapshots=(0, 40),
+    )
+    assert found.images.shape == (3, 2, *SIZE, 3) and found.curve.shape == (51, 3, 2)
+    assert found.alive.all() and np.isfinite(found.curve).all()
+    assert found.errors[0].min() > found.errors[1].max()
+    assert (found.errors[1:] < 0.4).all() and (found.curve[0] > 0.5).all()
+    seen = cvpr2015.features(model, ["a"], found.images[2])["a"]
+    error = np.sum((seen - goals[1]) ** 2, axis=(1, 2, 3)) / np.sum(goals[1] ** 2)
+    np.testing.assert_allclose(found.errors[2], error, rtol=1e-3)
+    limit = 160 * cvpr2015.gray_level(model.record)
+    for images in (found.images, found.snapshots[40]):
+        assert np.linalg.norm(images, axis=-1).max() <= limit * (1 + 1e-6)
+
+
+def test_an_exaggeration_starts_at_the_picture(pictures):
+    model = tiny_model()
+    goals = ijcv2016.caricature(cvpr2015.features(model, ["a"], pictures)["a"])
+    found = ijcv2016.maximize(
+        *(model, "a", goals),
+        size=SIZE,
+        energy=ijcv2016.Energy(penalty=0.0),
+        start=pictures,
+        steps=(5, 0),
+        snapshots=(0,),
+    )
+    np.testing.assert_allclose(found.snapshots[0][:, 0], pictures, rtol=1e-6)
+    np.testing.assert_allclose(-found.curve[0, :, 0], 1, rtol=1e-4)
+    assert (-found.errors > 1.1).all() and found.curve.shape == (6, 2, 1)
+
+
+def test_histograms_of_gradients():
+    rows = np.add.outer(np.arange(5.0), np.zeros(6))  # brighter downward: +90°
+    found = gradient_histogram(rows)
+    assert found.shape == (18,) and found[13] == 1 and found.sum() == 1
+    other = gradient_histogram(rows.T)  # to the right: 0°
+    assert other[9] == 1 and intersection(found, other) == 0
+    assert intersection(found, found) == 1
+    assert not gradient_histogram(np.ones((4, 4))).any()
+    with pytest.raises(ValueError, match="at least 3"):
+        gradient_histogram(np.ones((2, 9)))
+
+
+def test_results_are_remembered_by_their_recipe(tmp_path):
+    made = []
+
+    def make():
+        made.append(1)
+        return {"x": np.arange(3)}
+
+    recipe = {"layer": "a", "rates": ((0.1, 2),), "goal": np.ones(2)}
+    first = remembered(tmp_path, recipe, make)
+    second = remembered(tmp_path, dict(recipe), make)
+    np.testing.assert_array_equal(first["x"], second["x"])
+    assert len(made) == 1
+    remembered(tmp_path, recipe | {"goal": np.zeros(2)}, make)
+    assert len(made) == 2 and len(list(tmp_path.iterdir())) == 2

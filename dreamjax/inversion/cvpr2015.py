@@ -20,7 +20,7 @@ from dreamjax.errors import choose, require
 from dreamjax.inversion import energy as terms
 from dreamjax.inversion.descent import heavy_ball
 from dreamjax.models.layers import PLAIN
-from dreamjax.models.model import Model
+from dreamjax.models.model import Model, Record
 from dreamjax.params.raw import raw_param
 from dreamjax.types import Array, HParams, Key
 
@@ -35,6 +35,9 @@ NEIGHBORHOOD_RATES = ((0.0004, 200), (0.00004, 200), (0.000004, 200))
 
 class Energy(NamedTuple):
     """Weights and exponents of the penalties; each a number or one for each run [R].
+
+    They are for values in gray levels, 255 to a picture's range. `invert` converts them
+    where the network's own units are others, so that the same pictures come out.
 
     Attributes:
       tv: λ_TV: 1, 10 or 100, more for deeper layers.
@@ -110,23 +113,26 @@ def invert(
     def each(value: Any) -> np.ndarray:
         return np.broadcast_to(np.asarray(value, np.float32), (runs,))
 
-    lengths = tuple(steps for _, steps in rates)
+    unit = gray_level(model.record)
+    lengths = np.asarray([steps for _, steps in rates], np.int32)
     hp = {
         "goal": goals,
         "mask": np.ones_like(goals) if masks is None else np.asarray(masks, np.float32),
         "sigma": each(sigma),
         "fidelity": each(sigma) ** 2,
-        "tv": each(energy.tv),
+        # σ² scales the data term by unit²; so must the others, and x^p by unit^p.
+        "tv": each(energy.tv) * unit ** (2 - each(energy.beta)),
         "beta": each(energy.beta),
-        "range": each(energy.range),
+        "range": each(energy.range) * unit ** (2 - each(energy.alpha)),
         "alpha": each(energy.alpha),
         "rates": np.stack([each(rate) for rate, _ in rates], axis=1),  # [R, phases]
+        "lengths": np.broadcast_to(lengths, (runs, len(lengths))),
     }
     shape = (repeats, *size, model.record.channels)
-    pieces = make_pieces(model, tap, shape, lengths, apart=apart)
+    pieces = make_pieces(model, tap, shape, apart=apart)
     return _climbed(
         pieces,
-        *(model, hp, sum(lengths)),
+        *(model, hp, int(lengths.sum())),
         seeds=seeds,
         snapshots=snapshots,
         lanes=lanes,
@@ -137,19 +143,18 @@ def make_pieces(
     model: Model,
     tap: str,
     shape: tuple[int, int, int, int],
-    lengths: Sequence[int],
     *,
     apart: bool = False,
 ) -> Pieces:
     """Returns the run.
 
-    It reads goal, mask, sigma, fidelity, tv, beta, range, alpha and rates of `hp`.
+    It reads goal, mask, sigma, fidelity, tv, beta, range, alpha, rates and lengths of
+    `hp`.
 
     Args:
       model: with `Model.network`.
       tap: the layer.
       shape: (B, H, W, C) of the pictures of a run.
-      lengths: updates of each phase.
       apart: as in `invert`.
     """
     return Pieces(
@@ -159,7 +164,7 @@ def make_pieces(
         objective=terms.matched(tap),
         penalties={"tv": terms.half_variation, "range": terms.half_powers},
         projections=(),
-        optimizer=lambda hp: heavy_ball(hp["rates"], lengths),
+        optimizer=lambda hp: heavy_ball(hp["rates"], hp["lengths"]),
         redirect=False,
     )
 
@@ -174,6 +179,14 @@ def own_network(model: Model):
     name = model.record.name
     require(known, "model", name, "its preprocessing is not known apart (network)")
     return model.network
+
+
+def gray_level(record: Record) -> float:
+    """Returns one gray level, 1/255 of the range, in the network's own units.
+
+    1 for Caffe's networks; the mean over the channels where they differ.
+    """
+    return float(record.scale / 255 / np.mean(record.std))
 
 
 def sphere(shape: tuple[int, int, int, int], *, apart: bool = False):
@@ -225,6 +238,48 @@ def norms(x: Any) -> np.ndarray:
     """Returns the L2 norm of each picture [N, H, W, C], [N]."""
     x = np.asarray(x, np.float64)
     return np.sqrt(np.sum(np.square(x), axis=(1, 2, 3))).astype(np.float32)
+
+
+def data_curvature(
+    model: Model, tap: str, x: Any, *, sigma: float, updates: int = 20, seed: int = 0
+) -> float:
+    """Returns L, the largest curvature of `σ² ‖Φ(x) - Φ₀‖² / ‖Φ₀‖²` at a picture x₀.
+
+    Power iteration. There the slope is 0, and the Hessian times a vector is the slope
+    at a picture one gray level of RMS away: no second derivative of a network is taken.
+
+    Args:
+      model: with `Model.network`.
+      tap: the layer.
+      x: [H, W, C], in the network's own units.
+      sigma: σ.
+      updates: of the power iteration.
+      seed: of its start.
+    """
+    objective, x = terms.matched(tap), jnp.asarray(x, jnp.float32)[None]
+    goal = jnp.asarray(features(model, [tap], x)[tap][0])
+    hp = {
+        "goal": goal,
+        "mask": jnp.ones_like(goal),
+        "fidelity": jnp.asarray(sigma) ** 2,
+    }
+    network, unit = own_network(model), gray_level(model.record) * x.size**0.5
+
+    @jax.jit
+    def times_hessian(variables: Any, vector: Array) -> Array:
+        def cost(x: Array) -> Array:
+            return -jnp.sum(objective(network(variables, x, PLAIN), hp))
+
+        return jax.grad(cost)(x + unit * vector) / unit
+
+    vector = jax.random.normal(jax.random.key(seed), x.shape)
+    curvature = 0.0
+    for _ in range(updates):
+        vector = vector / jnp.sqrt(jnp.sum(jnp.square(vector)))
+        moved = times_hessian(model.variables, vector)
+        curvature = float(jnp.sum(moved * vector))
+        vector = moved
+    return curvature
 
 
 def _climbed(pieces, model, hp, steps, *, seeds, snapshots, lanes) -> Inversion:

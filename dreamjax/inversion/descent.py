@@ -1,6 +1,5 @@
 """The two papers' optimizers as Optax transformations, and how large a step may be."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -21,21 +20,19 @@ class HeavyBall(NamedTuple):
     velocity: Any
 
 
-def phase_of(count: Array, lengths: Sequence[int]) -> tuple[Array, Array]:
+def phase_of(count: Array, lengths: Array) -> tuple[Array, Array]:
     """Returns the phase that update number `count` is in, and whether it is its first.
 
     Args:
       count: scalar, updates before this one.
-      lengths: updates of each phase; the last one goes on for ever.
+      lengths: [phases], updates of each; the last one goes on for ever. Traced.
     """
-    ends = [sum(lengths[: i + 1]) for i in range(len(lengths) - 1)]
-    phase = sum((count >= end for end in ends), jnp.zeros((), jnp.int32))
-    fresh = sum((count == end for end in ends), jnp.zeros((), jnp.int32)) > 0
-    return phase, fresh
+    ends = jnp.cumsum(jnp.asarray(lengths))[:-1]
+    return jnp.sum(count >= ends), jnp.any(count == ends)
 
 
 def heavy_ball(
-    rates: Array, lengths: Sequence[int], momentum: Array | float = 0.9
+    rates: Array, lengths: Array, momentum: Array | float = 0.9
 ) -> optax.GradientTransformation:
     """Momentum that starts from rest whenever the rate changes.
 
@@ -44,10 +41,14 @@ def heavy_ball(
 
     Args:
       rates: [phases], η of each; may be traced.
-      lengths: updates of each phase.
+      lengths: [phases], updates of each; may be traced.
       momentum: scalar.
+
+    Raises:
+      ValueError: not as many rates as lengths.
     """
-    require(jnp.shape(rates) == (len(lengths),), "rates", jnp.shape(rates), "(phases,)")
+    shape = jnp.shape(lengths)
+    require(jnp.shape(rates) == shape, "rates", jnp.shape(rates), f"{shape}")
 
     def init(params):
         zeros = jax.tree.map(jnp.zeros_like, params)
@@ -71,14 +72,16 @@ class Leaky(NamedTuple):
 
 
 def leaky_adagrad(
-    scale: Array | float, keep: Array | float = 0.9
+    scale: Array | float, unit: Array | float = 1.0, keep: Array | float = 0.9
 ) -> optax.GradientTransformation:
     """AdaGrad that forgets, with momentum (Mahendran & Vedaldi 2016).
 
-    `G ← .9 G + g²; m ← .9 m - g / (1/η̂ + √G); x ← x + m`. Not AdaGrad: G decays.
+    `G ← .9 G + g²; m ← .9 m - u g / (1/η̂ + √G); x ← x + m`. Not AdaGrad: G decays. A
+    steady gradient moves a value by √10 u per update, whatever its size.
 
     Args:
       scale: η̂, the largest rate; may be traced.
+      unit: u, a gray level: 1 in the paper.
       keep: of both G and m.
     """
 
@@ -92,7 +95,7 @@ def leaky_adagrad(
             lambda s, g: keep * s + jnp.square(g), state.squares, grads
         )
         velocity = jax.tree.map(
-            lambda m, g, s: keep * m - g / (1 / scale + jnp.sqrt(s)),
+            lambda m, g, s: keep * m - unit * g / (1 / scale + jnp.sqrt(s)),
             *(state.velocity, grads, squares),
         )
         return velocity, Leaky(squares, velocity)

@@ -1,6 +1,9 @@
 """All figures, paper by paper."""
 
 from dreamjax.figures.figure import Figure
-from experiments.figures import erhan2009
+from experiments.figures import erhan2009, mv2015
 
-FIGURES: tuple[Figure, ...] = (*erhan2009.FIGURES,)
+FIGURES: tuple[Figure, ...] = (
+    *erhan2009.FIGURES,
+    *mv2015.FIGURES,
+)
