@@ -111,6 +111,10 @@ def test_they_are_models_like_others():
     assert models.tap_shapes(MODELS["dsift"], (27, 27))["dsift"] == (1, 1, 1, 128)
     red = model.taps({}, jnp.zeros((1, 16, 16, 3)).at[..., 0].set(1), PLAIN)["gray"]
     np.testing.assert_allclose(red, 255 * LUMA[0] - 128, rtol=1e-5)
+    alone = hog(channels=1).taps({}, jnp.ones((1, 16, 16, 1)), PLAIN)["gray"]
+    np.testing.assert_allclose(alone, 255 - 128)
+    with pytest.raises(ValueError, match="channels=2"):
+        hog(channels=2)
     with pytest.raises(ValueError, match="at least 16 px"):
         models.tap_shapes(model, (8, 32))
     with pytest.raises(ValueError, match="cell=7"):

@@ -33,7 +33,7 @@ GAUSSIAN = 1.5  # cells, the standard deviation of DSIFT's window
 _HIGHEST = jax.lax.Precision.HIGHEST
 
 
-def hog(*, cell: int = 8, orientations: int = 9) -> Model:
+def hog(*, cell: int = 8, orientations: int = 9, channels: int = 3) -> Model:
     """Returns UoCTTI's HOG: each gradient belongs to the nearest direction.
 
     Taps, for an image of H × W pixels, h × w cells and O orientations: "gray"
@@ -44,16 +44,19 @@ def hog(*, cell: int = 8, orientations: int = 9) -> Model:
     Args:
       cell: pixels a side, even.
       orientations: O, between 0 and π.
+      channels: of the images; 1 where gray ones are to be made.
     """
-    return _hog("hog.uoctti", cell, orientations, soft=False)
+    return _hog("hog.uoctti", cell, orientations, channels, soft=False)
 
 
-def hogb(*, cell: int = 8, orientations: int = 9) -> Model:
+def hogb(*, cell: int = 8, orientations: int = 9, channels: int = 3) -> Model:
     """Returns HOG with each gradient shared by the two nearest directions (`hog`)."""
-    return _hog("hogb.uoctti", cell, orientations, soft=True)
+    return _hog("hogb.uoctti", cell, orientations, channels, soft=True)
 
 
-def dsift(*, cell: int = 5, stride: int = 3, orientations: int = 4) -> Model:
+def dsift(
+    *, cell: int = 5, stride: int = 3, orientations: int = 4, channels: int = 3
+) -> Model:
     """Returns dense SIFT: descriptors of 4 × 4 cells on a grid.
 
     Taps: "gray", "derivatives", "bins", "cells" as in `hog` (no padding: derivatives
@@ -64,10 +67,11 @@ def dsift(*, cell: int = 5, stride: int = 3, orientations: int = 4) -> Model:
       cell: pixels a side.
       stride: cells between descriptors.
       orientations: O, between 0 and π; SIFT has 8 directions.
+      channels: of the images.
     """
     require(cell >= 1, "cell", cell, "at least 1 pixel")
     require(stride >= 1, "stride", stride, "at least 1 cell")
-    record = _record("dsift.vlfeat", "Lowe 2004", 2004, 2 + 5 * cell)
+    record = _record("dsift.vlfeat", "Lowe 2004", 2004, 2 + 5 * cell, channels)
 
     def network(variables: dict, x: Array, rules: Rules) -> Taps:
         del variables, rules
@@ -81,9 +85,11 @@ def dsift(*, cell: int = 5, stride: int = 3, orientations: int = 4) -> Model:
     return from_network(network, {}, record)
 
 
-def _hog(name: str, cell: int, orientations: int, *, soft: bool) -> Model:
+def _hog(
+    name: str, cell: int, orientations: int, channels: int, *, soft: bool
+) -> Model:
     require(cell >= 2 and cell % 2 == 0, "cell", cell, "an even number of pixels")
-    record = _record(name, "Felzenszwalb et al. 2010", 2010, 2 * cell)
+    record = _record(name, "Felzenszwalb et al. 2010", 2010, 2 * cell, channels)
     count = orientations
 
     def network(variables: dict, x: Array, rules: Rules) -> Taps:
@@ -103,7 +109,8 @@ def _hog(name: str, cell: int, orientations: int, *, soft: bool) -> Model:
     return from_network(network, {}, record)
 
 
-def _record(name: str, paper: str, year: int, least: int) -> Record:
+def _record(name: str, paper: str, year: int, least: int, channels: int) -> Record:
+    require(channels in (1, 3), "channels", channels, "1 or 3")
     return Record(
         name=name,
         source="formula",
@@ -111,7 +118,7 @@ def _record(name: str, paper: str, year: int, least: int) -> Record:
         paper=paper,
         scale=255.0,
         mean=(128.0,),
-        channels=3,
+        channels=channels,
         min_size=least,
     )
 

@@ -264,6 +264,53 @@ def histograms(
     return figure
 
 
+def bars(
+    groups: Mapping[str, Mapping[str, tuple[float, float]]],
+    *,
+    y_label: str,
+    title: str = "",
+) -> Figure:
+    """Draws bars in groups, each with its spread as a whisker.
+
+    Args:
+      groups: under the axis -> in the legend -> (height, spread); a spread of 0 has no
+        whisker. Groups may lack some.
+      y_label: with the unit.
+      title: above, at the left.
+    """
+    names = list(dict.fromkeys(name for group in groups.values() for name in group))
+    width = 0.8 / max(1, len(names))
+    with matplotlib.rc_context(STYLE):
+        figure = _figure((WIDTH, HEIGHT), title)
+        axes = figure.add_subplot()
+        _label(axes, "", y_label, title)
+        drawn = False
+        for number, name in enumerate(names):
+            places, heights, spreads = [], [], []
+            for place, group in enumerate(groups.values()):
+                if name in group and np.isfinite(group[name]).all():
+                    places.append(place + (number - (len(names) - 1) / 2) * width)
+                    heights.append(group[name][0])
+                    spreads.append(group[name][1])
+            if places:
+                axes.bar(
+                    places,
+                    heights,
+                    width,
+                    yerr=spreads if any(spreads) else None,
+                    color=COLORS[number % len(COLORS)],
+                    ecolor=INK,
+                    capsize=3,
+                    label=name or None,
+                )
+                drawn = True
+        if drawn:
+            axes.set_xticks(range(len(groups)), list(groups))
+            axes.grid(axis="x", visible=False)
+        _close(figure, axes, drawn, (False, False), numbered=False)
+    return figure
+
+
 def svg(figure: Figure, *, inline: bool = False) -> str:
     """Returns a figure as SVG text; its text is text.
 
