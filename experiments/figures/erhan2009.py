@@ -65,7 +65,7 @@ def trained(context: Context, given: data.Data, *, units, gaussian=False) -> Tra
         name: Recipe(
             kind,
             context.pick(units, (12, 10)),
-            epochs=context.pick(10, 0),  # a quicktest's networks are as they start
+            epochs=context.pick(6, 0),  # a quicktest's networks are as they start
             rate=0.01 if gaussian else 0.05,
             decay=2e-4 if kind == "rbm" else 0.0,
             gaussian=gaussian,
@@ -197,7 +197,7 @@ def figure3(context: Context) -> Made:
     """Three ways to see the same units of the DBN."""
     nets = on_digits(context)
     stack, shape = nets.stacks["DBN"], nets.data.images.shape[1:]
-    chains, steps = context.pick((16, 1000), (2, 2))
+    chains, steps = context.pick((16, 500), (2, 2))
     panels, rows = [], []
     every = maxima(context, nets, "DBN")
     for layer in range(2, len(stack) + 1):

@@ -108,9 +108,7 @@ def fig4(context: Context) -> Made:
         ),
     ]
     title = f"Strength of the total variation, {record}"
-    curves = {
-        f"λ {tv:g}": percent(found.curve[:, i, 0]) for i, tv in enumerate(LAMBDAS)
-    }
+    curve = percent(found.curve[..., 0])  # [updates + 1, R]
     return Made(
         {"": draw([panels], title=title, side=2.4)},
         rows,
