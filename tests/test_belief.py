@@ -92,6 +92,15 @@ def test_contrastive_divergence_vanishes_where_data_are_the_machines_own():
     assert (np.asarray(moving.visible) < -0.2).all()
 
 
+def test_sparsity_pulls_the_biases_only():
+    data, key = np.ones((4, 3), np.float32), jax.random.key(0)
+    _, free = contrastive_divergence(SMALL, data, key)
+    _, held = contrastive_divergence(SMALL, data, key, sparsity=0.1)
+    np.testing.assert_array_equal(held.weights, free.weights)
+    pull = 3 * (np.asarray(up(SMALL, data))[0] - 0.1)
+    np.testing.assert_allclose(held.hidden - free.hidden, pull, rtol=1e-5)
+
+
 def test_denoising_loss_by_hand():
     v = np.asarray([[1.0, 0.0, 1.0]], np.float32)
     z = np.asarray(down(SMALL, up(SMALL, v)))

@@ -10,6 +10,9 @@ import jax.numpy as jnp
 from dreamjax.belief.layers import Layer, down, up
 from dreamjax.types import Array, Key
 
+PULL = 3.0
+"""On a bias, for each unit of activity above the wanted one."""
+
 
 def contrastive_divergence(
     layer: Layer,
@@ -18,6 +21,7 @@ def contrastive_divergence(
     *,
     steps: int = 1,
     decay: float = 0.0,
+    sparsity: float = 0.0,
     gaussian: bool = False,
 ) -> tuple[Array, Layer]:
     """Returns an estimate of the gradient of -log p(v), CD-k.
@@ -31,6 +35,8 @@ def contrastive_divergence(
       key: of the samples.
       steps: k.
       decay: λ of λ/2 ‖W‖².
+      sparsity: share of the data that a unit is to be on for; its bias is pulled there
+        (Lee, Ekanadham & Ng 2008). 0 leaves it alone.
       gaussian: what is below is real.
 
     Returns:
@@ -48,6 +54,9 @@ def contrastive_divergence(
         jnp.mean(reconstruction - data, axis=0),
         jnp.mean(again - above, axis=0),
     )
+    if sparsity:
+        pull = PULL * (jnp.mean(above, axis=0) - sparsity)
+        gradient = gradient._replace(hidden=gradient.hidden + pull)
     return jnp.mean(jnp.square(reconstruction - data)), gradient
 
 

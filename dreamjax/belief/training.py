@@ -1,5 +1,6 @@
 """Training of stacks, greedily: each layer on what the one below makes of the data."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -31,6 +32,8 @@ class Recipe(NamedTuple):
       decay: λ of λ/2 ‖W‖².
       noise: share of the values that are masked (autoencoder).
       steps: k of CD-k (rbm).
+      sparsity: share of the data that a unit of the first layer is to be on for (rbm);
+        0 for any.
       gaussian: the data are real, not in [0, 1].
     """
 
@@ -42,11 +45,14 @@ class Recipe(NamedTuple):
     decay: float = 2e-4
     noise: float = 0.25
     steps: int = 1
+    sparsity: float = 0.0
     gaussian: bool = False
 
 
 MOMENTUM = 0.9
 WARM = 0.1  # of all updates, in which the rate rises
+ABOVE = {"gaussian": False, "sparsity": 0.0}
+"""What changes in a recipe above the first layer, whose data are units in [0, 1]."""
 
 
 def train_stack(
@@ -62,10 +68,11 @@ def train_stack(
     """
     stack, curves, seen = [], [], jnp.asarray(data, jnp.float32)
     for number, units in enumerate(recipe.units):
-        gradient = _gradient(recipe, real=recipe.gaussian and number == 0)
+        own_recipe = recipe if number == 0 else recipe._replace(**ABOVE)
+        gradient = _gradient(own_recipe)
         own, order = jax.random.split(jax.random.fold_in(key, number))
         layer, errors = train_layer(
-            *(gradient, start(own, seen, units, recipe), seen, order),
+            *(gradient, start(own, seen, units, own_recipe), seen, order),
             epochs=recipe.epochs,
             batch=recipe.batch,
             rate=recipe.rate,
@@ -80,7 +87,10 @@ def train_stack(
 
 @partial(jax.jit, static_argnums=(2, 3))
 def start(key: Key, data: Array, units: int, recipe: Recipe) -> Layer:
-    """Returns a layer to begin with: small weights, and below the data's own means."""
+    """Returns a layer to begin with: small weights, and below the data's own means.
+
+    Units are on as often as they are to be.
+    """
     pixels = data.shape[1]
     width = 0.01 if recipe.kind == "rbm" else (pixels + units) ** -0.5
     visible = jnp.zeros((pixels,))
@@ -88,7 +98,8 @@ def start(key: Key, data: Array, units: int, recipe: Recipe) -> Layer:
         mean = jnp.clip(jnp.mean(data, axis=0), 0.01, 0.99)
         visible = jnp.log(mean / (1 - mean))
     weights = width * jax.random.normal(key, (pixels, units))
-    return Layer(weights, visible, jnp.zeros((units,)))
+    share = recipe.sparsity or 0.5
+    return Layer(weights, visible, jnp.full((units,), math.log(share / (1 - share))))
 
 
 def train_layer(
@@ -131,6 +142,7 @@ def train_layer(
         (layer, state), errors = jax.lax.scan(step, (layer, state), jnp.arange(count))
         return layer, state, jnp.mean(errors)
 
+    layer = jax.tree.map(jnp.array, layer)  # a copy: epochs take theirs over
     state, found = optimizer.init(layer), []
     for number in range(epochs):
         layer, state, error = epoch(layer, state, data, jax.random.fold_in(key, number))
@@ -138,9 +150,10 @@ def train_layer(
     return layer, np.asarray(found)
 
 
-def _gradient(recipe: Recipe, *, real: bool) -> Gradient:
-    """Returns the gradient of one layer; `real`: of one that sees real values."""
-    options = {"decay": recipe.decay, "gaussian": real}
+def _gradient(recipe: Recipe) -> Gradient:
+    """Returns the gradient of one layer."""
+    options = {"decay": recipe.decay, "gaussian": recipe.gaussian}
     if choose("kind", recipe.kind, ("rbm", "autoencoder")) == "rbm":
-        return partial(contrastive_divergence, steps=recipe.steps, **options)
+        options |= {"steps": recipe.steps, "sparsity": recipe.sparsity}
+        return partial(contrastive_divergence, **options)
     return jax.value_and_grad(partial(denoising_loss, share=recipe.noise, **options))
