@@ -108,6 +108,8 @@ class Made(NamedTuple):
       notes: sentences under it: what differs from the paper, and why.
       curves: name -> [n], one value per step, for TensorBoard.
       files: name with its ending -> what else is left beside it: a film, a table.
+      network: record of what it was made with, where that is not the context's
+        network: one that the figure trained or built itself.
     """
 
     drawings: Mapping[str, Drawing]
@@ -116,6 +118,7 @@ class Made(NamedTuple):
     notes: tuple[str, ...] = ()
     curves: Mapping[str, Sequence[float]] = MappingProxyType({})
     files: Mapping[str, bytes] = MappingProxyType({})
+    network: str = ""
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,8 @@ def make_figure(
     made = figure.make(
         Context(figure.name, loaded, quicktest, raw, pictures, seed, report)
     )
-    found = record.records(made.rows, loaded.record.name)
+    used = made.network or loaded.record.name
+    found = record.records(made.rows, used)
     drawn = {f"{figure.name}{'_' if n else ''}{n}": d for n, d in made.drawings.items()}
     encoded = {name: jpeg(drawing) for name, drawing in drawn.items()}
     for name, data in encoded.items():
@@ -191,7 +195,7 @@ def make_figure(
         "figure": figure.name,
         "paper": figure.paper,
         "shows": figure.shows,
-        "network": loaded.record.name,
+        "network": used,
         "own_network": figure.network,
         "quicktest": quicktest,
         "seed": seed,
