@@ -33,6 +33,7 @@ def draw(
     rows: Sequence[str] = (),
     columns: Sequence[str] = (),
     side: float = SIDE,
+    aspect: float = 1.0,
 ) -> Figure:
     """Draws a grid of panels.
 
@@ -41,7 +42,8 @@ def draw(
       title: over all; says which network.
       rows: a label for each row, or none.
       columns: a label for each column, or none.
-      side: inches of a panel's longer side.
+      side: inches of a panel's width.
+      aspect: height over width of the panels, so that wide ones leave no gaps.
 
     Raises:
       ValueError: no panels, or labels that are not as many as rows or columns.
@@ -57,7 +59,9 @@ def draw(
     )
     size = (
         width * side + (LABELS if rows else 0.1),
-        height * (side + 0.17 * captions) + 0.45 * bool(title) + 0.3 * bool(columns),
+        height * (side * aspect + 0.17 * captions)
+        + 0.45 * bool(title)
+        + 0.3 * bool(columns),
     )
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")

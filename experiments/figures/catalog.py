@@ -1,5 +1,6 @@
 """All figures, paper by paper."""
 
 from dreamjax.figures.figure import Figure
+from experiments.figures import dream2015
 
-FIGURES: tuple[Figure, ...] = ()
+FIGURES: tuple[Figure, ...] = (*dream2015.FIGURES,)
