@@ -112,3 +112,13 @@ def stretched(image: np.ndarray, percentile: float = 0.5) -> np.ndarray:
     if high <= low:
         return np.full(image.shape, 0.5, np.float32)
     return np.clip((image - low) / (high - low), 0, 1).astype(np.float32)
+
+
+def standardized(image: np.ndarray, spread: float = 0.1) -> np.ndarray:
+    """Returns an image [H, W, C] with mean 0.5 and a standard deviation of `spread`.
+
+    How the TensorFlow notebook of 2016 shows pictures that know no range.
+    """
+    deviation = max(float(image.std()), 1e-4)
+    shown = (image - image.mean()) / deviation * spread + 0.5
+    return np.clip(shown, 0, 1).astype(np.float32)

@@ -369,16 +369,15 @@ def guided(context: Context) -> Made:
     ]
     guide = load_photo(picture_path(leader), longest=longest or None)
     grid = [
+        [Panel(photo, "the photo"), Panel(guide, "the guide")],
         [
-            Panel(photo, "the photo"),
-            Panel(guide, "the guide"),
             Panel(free.image, f"unguided: guided objective ×{free_goal:.2f}"),
+            Panel(led.image, f"guided: guided objective ×{goal:.2f}"),
         ],
-        [Panel(led.image, f"guided: guided objective ×{goal:.2f}")],
     ]
     theirs = published(context, tap) if of_sky else None
     if theirs is not None:
-        grid[1].append(Panel(theirs, "guided, published"))
+        grid[0].append(Panel(theirs, "guided, published"))
     drawing = draw(
         grid,
         title=title(context, f"{tap}, guided"),
