@@ -18,6 +18,7 @@ from dreamjax.images import to_uint8
 from dreamjax.measures.spectrum import band_shares
 from dreamjax.models.layers import PLAIN
 from dreamjax.models.model import Model
+from dreamjax.objectives import guided
 
 EDGES = (0, 0.01, 0.03, 0.06, 0.12, 0.25, 1)  # cycles per pixel
 BANDS = ("< .01", ".01–.03", ".03–.06", ".06–.12", ".12–.25", "> .25")
@@ -54,6 +55,23 @@ def layer_energy(model: Model, tap: str) -> Callable[[np.ndarray], float]:
 
     of = jax.jit(energy)
     return lambda image: float(of(model.variables, jnp.asarray(image)))
+
+
+def guided_score(
+    model: Model, tap: str, guide: np.ndarray
+) -> Callable[[np.ndarray], float]:
+    """Returns (image [H, W, 3]) -> how well it follows a guide [h, w, 3] at a tap.
+
+    The objective `guided` of the whole image, without tiles.
+    """
+
+    def follow(variables, image, guide):
+        target = model.taps(variables, guide[None], PLAIN)[tap]
+        taps = model.taps(variables, image[None], PLAIN)
+        return guided(tap, target)(taps, {})[0]
+
+    of = jax.jit(follow)
+    return lambda image: float(of(model.variables, image, guide))
 
 
 def change(photo: np.ndarray, picture: np.ndarray) -> float:

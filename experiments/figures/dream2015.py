@@ -20,11 +20,11 @@ from dreamjax.deepdream.likeness import (
     change,
     compressed,
     gain,
+    guided_score,
     layer_energy,
     likeness,
 )
 from dreamjax.deepdream.octaves import octave_sizes, resizer
-from dreamjax.deepdream.studio import make_scorer, open_studio
 from dreamjax.figures.dreams import dream_film, dream_size, dream_traces
 from dreamjax.figures.figure import Context, Figure, Made
 from dreamjax.figures.film import gif
@@ -39,8 +39,8 @@ from dreamjax.report.plots import Curve, curves
 PAPER = "Mordvintsev, Olah & Tyka 2015, Inceptionism, and the DeepDream notebook"
 NETWORK = "googlenet.bvlc-noaux"
 FULL = (575, 1024)  # (H, W) of the notebook's sky
-ZOOMED, FRAMES = (144, 256), 36
-SMALL_FILM = (72, 128)  # of the GIF
+ZOOMED, FRAMES = (126, 224), 31
+SMALL_FILM = (63, 112)  # of the GIF
 SMALL = (240, 320)  # of the reference runs
 OUTPUT, STROKES, GUIDED = (
     "inception_4c/output",
@@ -340,16 +340,16 @@ def guided(context: Context) -> Made:
     )
     (free,) = dream_traces(context, "unguided", free_config, photo)
     (led,) = dream_traces(context, "guided", led_config, photo)
-    score = make_scorer(
-        open_studio(led_config, [photo.shape[:2]], context.model), photo.shape[:2]
-    )
+    guide = load_photo(picture_path(leader), longest=longest or None)
+    score = guided_score(context.model, tap, guide)
+    before = score(photo)
     energy = layer_energy(context.model, tap)
     rows = likeness_rows(tap, energy, photo, led.image, of_sky)
-    goal = gain(led.after, led.before)
-    free_goal = score(free.image) / led.before
+    goal = gain(score(led.image), before)
+    free_goal = gain(score(free.image), before)
     own = energy(led.image) / energy(photo)
     free_own = gain(free.after, free.before)
-    first = score(compressed(led.image)) / led.before
+    first = gain(score(compressed(led.image)), before)
     judged = Expected(5.12, "published", relative=0.15, network=NETWORK)
     rows += [
         Row(
@@ -367,7 +367,6 @@ def guided(context: Context) -> Made:
         ),
         Row("own ‖a‖², guided / unguided", own / free_own, measured(4.12 / 4.60)),
     ]
-    guide = load_photo(picture_path(leader), longest=longest or None)
     grid = [
         [Panel(photo, "the photo"), Panel(guide, "the guide")],
         [
@@ -457,6 +456,8 @@ def article(context: Context) -> Made:
     for tap in taps:
         config = recipe(tap, octaves=1, steps=50)
         for name, picture in pictures.items():
+            if tap != taps[0] and picture is not photo:
+                continue
             (trace,) = dream_traces(
                 context,
                 f"article-{tap.replace('/', '-')}-{name.split('.')[0]}",
@@ -485,8 +486,7 @@ def article(context: Context) -> Made:
                             ANOTHER if what[0] == "‖" else "",
                         )
                     )
-            if name == "the photo" or tap == taps[0]:
-                panels.append(line)
+            panels.append(line)
     drawing = draw(
         panels,
         title=title(context, "one scale"),
