@@ -72,7 +72,8 @@ def dream_traces(
 
         recipe = _recipe(context, config, photo)
         recipe |= {"run": run, "snapshots": sorted(steps.values())}
-        traces.append(_trace(kept(context.workdir, f"{name}-{run}", recipe, make)))
+        path = context.workdir / "kept" / f"{name}-{run}.npz"
+        traces.append(_trace(kept(path, recipe, make)))
     return traces
 
 
@@ -127,7 +128,7 @@ def dream_film(
         return {"frames": np.stack(pictures), "scores": np.array(scores)}
 
     recipe = _recipe(context, config, photo) | {"frames": frames}
-    made = kept(context.workdir, name, recipe, make)
+    made = kept(context.workdir / "kept" / f"{name}.npz", recipe, make)
     shown = made["frames"].astype(np.float32) / 255
     return Filmed(shown, float(made["scores"][0]), made["scores"][1:])
 

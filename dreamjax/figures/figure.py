@@ -80,8 +80,9 @@ class Context(NamedTuple):
         For the paper's own pictures ("published/dream_notebook_cell12.jpg"): where
         they are missing a figure takes a photo and leaves out what needs them.
         """
-        path = self.photos[0].parent / name
-        return path if path.is_file() else None
+        found = [p for p in self.photos if p.as_posix().endswith(f"/{name}")]
+        beside = self.photos[0].parent / name
+        return found[0] if found else beside if beside.is_file() else None
 
     def config(self, objective: str, side: int, **keys: Any) -> ConfigDict:
         """Returns an unlocked config of this network with Lucid's defaults.

@@ -1,6 +1,6 @@
-"""Arrays that are dear to make and cheap to keep, so that a figure is drawn again."""
+"""What is expensive in a figure, kept in its workdir: redrawing costs nothing."""
 
-import hashlib
+import io
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,31 +9,28 @@ from typing import Any
 import numpy as np
 
 from dreamjax.config import plain
-from dreamjax.files import atomic_path
+from dreamjax.files import write_bytes
 
 
 def kept(
-    folder: Path,
-    name: str,
+    path: Path,
     recipe: Mapping[str, Any],
     make: Callable[[], Mapping[str, np.ndarray]],
 ) -> dict[str, np.ndarray]:
-    """Returns what `make` returns, from a file if the same recipe made one.
+    """Returns arrays that were made before by the same recipe, or makes them.
 
     Args:
-      folder: of the figure, `Context.workdir`.
-      name: of the file.
-      recipe: plain values that tell everything that `make` depends on; another recipe
-        is another file.
-      make: () -> name -> array.
+      path: of the file, ending in .npz.
+      recipe: all that they depend on, as plain values; the network among them.
+      make: -> name -> array.
     """
-    text = json.dumps(plain(recipe), sort_keys=True, default=str)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    path = folder / "kept" / f"{name}-{digest}.npz"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        made = {key: np.asarray(value) for key, value in make().items()}
-        with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **made)
-    with np.load(path) as file:
-        return {key: file[key] for key in file.files}
+    said = json.dumps(plain(recipe), sort_keys=True)
+    if path.exists():
+        with np.load(path) as file:
+            if str(file["recipe"]) == said:
+                return {n: file[n] for n in file.files if n != "recipe"}
+    arrays = {name: np.asarray(array) for name, array in make().items()}
+    data = io.BytesIO()
+    np.savez(data, recipe=np.asarray(said), **arrays)
+    write_bytes(path, data.getvalue())
+    return arrays

@@ -59,7 +59,7 @@ def draw(
     )
     size = (
         width * side + (LABELS if rows else 0.1),
-        height * (side * aspect + 0.17 * captions)
+        height * (side * aspect + (0.17 * captions + 0.1) * bool(captions))
         + 0.45 * bool(title)
         + 0.3 * bool(columns),
     )

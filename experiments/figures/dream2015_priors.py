@@ -36,7 +36,14 @@ from dreamjax.projections import blur, clip
 from dreamjax.report.plots import Curve, curves
 from dreamjax.transforms import roll
 from dreamjax.types import HParams
-from experiments.figures.dream2015 import NETWORK, PAPER, measured, recipe, title
+from experiments.figures.dream2015 import (
+    NETWORK,
+    PAPER,
+    measured,
+    photo_at,
+    recipe,
+    title,
+)
 
 CLASSES = (
     "hartebeest",
@@ -132,7 +139,7 @@ def classes(context: Context) -> Made:
         )
         return {"no prior": both.images[:count, 0], "prior": last.images[:, 0]}
 
-    pictures = kept(context.workdir, "classes", settings, make)
+    pictures = kept(context.workdir / "classes.npz", settings, make)
     panels, rows, shares = [], [], {}
     for word, images in pictures.items():
         scores = judged(context.model, images, indexes)
@@ -223,8 +230,7 @@ def spectrum(context: Context) -> Made:
         "seed": context.seed,
     }
     drawn = kept(
-        context.workdir,
-        "spectrum",
+        context.workdir / "spectrum.npz",
         settings,
         lambda: {"images": from_noise(context, index, side, steps)},
     )
@@ -273,7 +279,7 @@ def spectrum(context: Context) -> Made:
             title=title(context, f"{name} from noise"),
             side=2.2,
         ),
-        "radial": spectra(images | {"a photo": context.photo(0, (side, side))}),
+        "radial": spectra(images | {"a photo": photo_at(context, (side, side))}),
     }
     note = (
         "Pictures are shown with their contrast stretched. The reference numbers are of"
@@ -334,7 +340,7 @@ def catlike(context: Context) -> Made:
         )
         return {"images": np.stack([v[:, 0] for v in ascent.snapshots.values()])}
 
-    images = kept(context.workdir, "catlike", settings, make)["images"]
+    images = kept(context.workdir / "catlike.npz", settings, make)["images"]
     scores = np.stack([judged(context.model, i, [index] * len(i)) for i in images])
     return cat_figure(context, name, images, scores, settings)
 

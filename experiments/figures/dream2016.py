@@ -24,7 +24,7 @@ from dreamjax.measures.spectrum import high_frequency
 from dreamjax.models.layers import PLAIN
 from dreamjax.models.model import tap_shapes
 from dreamjax.report.plots import Curve, curves
-from experiments.figures.dream2015 import NETWORK, recipe, sky, title, told
+from experiments.figures.dream2015 import NETWORK, photo_at, recipe, sky, title, told
 
 PAPER = "Mordvintsev 2016, the DeepDream notebook of TensorFlow"
 LAYER, CHANNELS = "inception_4d/3x3_reduce/pre", (139, 65)
@@ -149,7 +149,7 @@ def tiled(context: Context) -> Made:
         f"a network that takes tiles of {tile} px",
     )
     tap = context.layer("inception_3b/5x5_reduce", 0.2, SIDE)
-    base = context.photo(0, (side, side)) * 0.4 + 0.3  # room for a step without clips
+    base = photo_at(context, (side, side)) * 0.4 + 0.3  # room for a step without clips
 
     def energy(image):
         taps = context.model.taps(context.model.variables, image[None], PLAIN)
