@@ -1,6 +1,8 @@
 """Figures of papers: verdicts, panels, records, and every figure at a toy size."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -148,3 +150,20 @@ def test_photos_come_from_a_folder_or_along(tmp_path):
     assert [path.name for path in photos_of(None)] == ["chelsea.png", "coffee.png"]
     with pytest.raises(ValueError, match="photos="):
         photos_of(tmp_path)
+
+
+def test_the_documents_example_is_a_figure(tmp_path):
+    page = Path(__file__).parent.parent / "docs" / "figures.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    names = {}
+    exec(code, names)
+    found = make_figure(
+        names["FIGURE"],
+        tmp_path,
+        tmp_path / "runs",
+        model="tests.tiny:tiny_model",
+        quicktest=True,
+        report=lambda line: None,
+    )
+    assert found[0]["name"] == "least score"
+    assert np.isfinite(found[0]["obtained"])
