@@ -74,6 +74,16 @@ class Context(NamedTuple):
         """Returns one of the photos, [H, W, 3] in [0, 1]; they repeat."""
         return load_image(self.photos[number % len(self.photos)], size)
 
+    def find(self, name: str) -> Path | None:
+        """Returns the file of this name in the folder of the photos, or None.
+
+        For the paper's own pictures ("published/dream_notebook_cell12.jpg"): where
+        they are missing a figure takes a photo and leaves out what needs them.
+        """
+        found = [p for p in self.photos if p.as_posix().endswith(f"/{name}")]
+        beside = self.photos[0].parent / name
+        return found[0] if found else beside if beside.is_file() else None
+
     def config(self, objective: str, side: int, **keys: Any) -> ConfigDict:
         """Returns an unlocked config of this network with Lucid's defaults.
 

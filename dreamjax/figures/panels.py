@@ -11,7 +11,7 @@ from dreamjax.errors import require
 from dreamjax.report.plots import STYLE
 
 SIDE = 1.6  # inches of a panel
-LABELS = 1.1  # inches left of the rows
+LETTER = 0.068  # inches of a row label's letter
 
 
 class Panel(NamedTuple):
@@ -33,6 +33,7 @@ def draw(
     rows: Sequence[str] = (),
     columns: Sequence[str] = (),
     side: float = SIDE,
+    aspect: float = 1.0,
 ) -> Figure:
     """Draws a grid of panels.
 
@@ -41,7 +42,8 @@ def draw(
       title: over all; says which network.
       rows: a label for each row, or none.
       columns: a label for each column, or none.
-      side: inches of a panel's longer side.
+      side: inches of a panel's width.
+      aspect: height over width of the panels, so that wide ones leave no gaps.
 
     Raises:
       ValueError: no panels, or labels that are not as many as rows or columns.
@@ -55,9 +57,12 @@ def draw(
         for row in panels
         for panel in row
     )
+    letters = max((len(t) for text in rows for t in text.splitlines()), default=0)
     size = (
-        width * side + (LABELS if rows else 0.1),
-        height * (side + 0.17 * captions) + 0.45 * bool(title) + 0.3 * bool(columns),
+        width * side + 0.15 + LETTER * letters,
+        height * (side * aspect + (0.17 * captions + 0.1) * bool(captions))
+        + 0.45 * bool(title)
+        + 0.3 * bool(columns),
     )
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
@@ -132,3 +137,13 @@ def boxed(
         ):
             line[:] = color
     return drawn
+
+
+def standardized(image: np.ndarray, spread: float = 0.1) -> np.ndarray:
+    """Returns an image [H, W, C] with mean 0.5 and a standard deviation of `spread`.
+
+    How the TensorFlow notebook of 2016 shows pictures that know no range.
+    """
+    deviation = max(float(image.std()), 1e-4)
+    shown = (image - image.mean()) / deviation * spread + 0.5
+    return np.clip(shown, 0, 1).astype(np.float32)

@@ -2,6 +2,9 @@
 
 from dreamjax.figures.figure import Figure
 from experiments.figures import (
+    dream2015,
+    dream2015_priors,
+    dream2016,
     erhan2009,
     mv2015,
     mv2015_shallow,
@@ -13,4 +16,7 @@ FIGURES: tuple[Figure, ...] = (
     *mv2015.FIGURES,
     *mv2015_shallow.FIGURES,
     *mv2016.FIGURES,
+    *dream2015.FIGURES,
+    *dream2015_priors.FIGURES,
+    *dream2016.FIGURES,
 )
