@@ -146,5 +146,5 @@ def test_layers_of_another_network_stand_for_the_papers_own():
 
 def test_photos_come_from_a_folder_or_along(tmp_path):
     assert [path.name for path in photos_of(None)] == ["chelsea.png", "coffee.png"]
-    with pytest.raises(ValueError, match="photos="):
+    with pytest.raises(ValueError, match="folder="):
         photos_of(tmp_path)
