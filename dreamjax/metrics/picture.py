@@ -98,6 +98,11 @@ def color_distance(image: np.ndarray) -> float:
     colors = image.reshape(-1, 3)
     centered = colors - colors.mean(axis=0)
     covariance = centered.T @ centered / len(colors)
+    return covariance_distance(covariance)
+
+
+def covariance_distance(covariance: np.ndarray) -> float:
+    """Returns `color_distance` of a covariance of RGB values, [3, 3]."""
     trace = np.trace(covariance)
     if trace <= spectrum.FLAT**2:
         return FLAT_DISTANCE
