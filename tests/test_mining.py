@@ -11,6 +11,7 @@ from dreamjax.inputs import pictures_under
 from dreamjax.interrupt import Interrupted
 from dreamjax.mining import KINDS, Example, Settings, examples, mine
 from dreamjax.mining.choose import as_record, box, statistics
+from dreamjax.mining.credits import credits_of
 from dreamjax.mining.ledger import draws
 from dreamjax.mining.sheet import layer_sheet
 from dreamjax.mining.windows import Window, look, look_at, windows
@@ -179,7 +180,7 @@ def test_a_broken_file_is_told_and_skipped(model, folder, mined, tmp_path):
         mine(model, TAPS, [tmp_path / "05x.png"], ASKED, report=said.append)
 
 
-def test_directions_stand_for_channels(model, folder, mined):
+def test_directions_come_after_the_channels(model, folder, mined):
     axes = np.zeros((6, 2), np.float32)
     axes[2, 0], axes[4, 1] = 1, -2
     found = mine(
@@ -191,10 +192,11 @@ def test_directions_stand_for_channels(model, folder, mined):
         batch=4,
         report=lambda line: None,
     )
-    assert examples(found, "a/pre", 0, "top", 3) == examples(
-        mined, "a/pre", 2, "top", 3
-    )
-    turned = examples(found, "a/pre", 1, "top", 3)
+    for channel, same in ((1, 1), (6, 2)):
+        assert examples(found, "a/pre", channel, "top", 3) == examples(
+            mined, "a/pre", same, "top", 3
+        )
+    turned = examples(found, "a/pre", 7, "top", 3)
     straight = examples(mined, "a/pre", 4, "bottom", 3)
     assert [e.picture for e in turned] == [e.picture for e in straight]
     np.testing.assert_allclose(
@@ -235,3 +237,11 @@ def test_what_cannot_be_is_said(model, folder, mined):
         examples(mined, "a/pre", 6, "top", 3)
     with pytest.raises(ValueError, match="kind='best'"):
         examples(mined, "a/pre", 0, "best", 3)
+
+
+def test_credits_of_what_is_shown(tmp_path):
+    assert credits_of(tmp_path, ["a.jpg"]) is None
+    lines = "picture,author\nb.jpg,Bo\na.jpg,Ada\n"
+    (tmp_path / "CREDITS.csv").write_text(lines)
+    assert credits_of(tmp_path, ["a.jpg"]) == b"picture,author\na.jpg,Ada\n"
+    assert credits_of(tmp_path, ["c.jpg"]) is None

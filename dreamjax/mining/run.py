@@ -100,7 +100,7 @@ def mine(
       folder: of pictures; hidden files and folders are left out. Or a list of files.
       settings: what to keep.
       workdir: where to keep the state; None keeps none.
-      directions: tap -> [K, D], directions in place of its channels (`watcher`).
+      directions: tap -> [K, D], directions beside its channels (`watcher`).
       batch: pictures of one call.
       save_seconds: between two states.
       report: takes each line of what is said.

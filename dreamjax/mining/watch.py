@@ -47,8 +47,8 @@ def watcher(
       taps: names.
       batch: pictures of one call of the program; of more, a few at a time, and the
         last ones filled up with copies.
-      directions: tap -> [K, D]: directions in its activation space, which then take
-        the place of its channels.
+      directions: tap -> [K, D]: directions in its activation space, which are
+        watched beside its channels and numbered after them, K … K + D - 1.
     """
     require(batch >= 1, "batch", batch, "at least 1")
     axes = {t: jnp.asarray(v, jnp.float32) for t, v in (directions or {}).items()}
@@ -74,7 +74,7 @@ def watcher(
 def _respond(a: jax.Array, axes: jax.Array | None) -> Response:
     a = a.reshape(len(a), -1, a.shape[-1]).astype(jnp.float32)  # [N, positions, K]
     if axes is not None:
-        a = jnp.einsum("npk,kd->npd", a, axes)
+        a = jnp.concatenate([a, jnp.einsum("npk,kd->npd", a, axes)], axis=-1)
     return Response(
         mean=jnp.mean(a, axis=1),
         square=jnp.mean(jnp.square(a), axis=1),
@@ -91,7 +91,7 @@ def widths(
     size: tuple[int, int],
     directions: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, int]:
-    """Returns how many channels, or directions, each tap has at an image size.
+    """Returns how many channels and directions of each tap are watched.
 
     Raises:
       ValueError: a tap that is not there, directions that do not fit it.
@@ -103,9 +103,9 @@ def widths(
     found = {}
     for tap in taps:
         channels = shapes[tap][-1]
-        shape = np.shape(directions.get(tap, np.zeros((channels, channels))))
+        shape = np.shape(directions.get(tap, np.zeros((channels, 0))))
         allowed = f"[{channels}, D] for tap {tap!r}"
-        fits = len(shape) == 2 and shape[0] == channels and shape[1] > 0
+        fits = len(shape) == 2 and shape[0] == channels
         require(fits, "directions.shape", shape, allowed)
-        found[tap] = shape[1]
+        found[tap] = channels + shape[1]
     return found
