@@ -138,6 +138,19 @@ def colorfulness(image: np.ndarray) -> float:
     return float(255 * (spread + 0.3 * center))
 
 
+def gray_share(values: np.ndarray) -> float:
+    """Returns the part of the energy of [H, W, C] that all its channels share.
+
+    `C Σ mean_c(x)² / Σ x²`: 1 where the channels are equal, 1/C where they are
+    independent, 0 where they add up to 0. For directions and differences, which lie
+    about 0; of zeros it is 0.
+    """
+    values = np.asarray(values, np.float64)
+    total = np.square(values).sum()
+    shared = values.shape[-1] * np.square(values.mean(axis=-1)).sum()
+    return float(shared / total) if total > 0 else 0.0
+
+
 def saturation(image: np.ndarray) -> float:
     """Returns the share of values that are 0 or 255 in an 8-bit file, in [0, 1].
 

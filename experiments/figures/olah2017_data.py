@@ -7,30 +7,23 @@ neurons here have the article's numbers in BVLC's, so they are other neurons.
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from dreamjax.figures.figure import Context, Figure, Made
-from dreamjax.figures.layers import layers_like
 from dreamjax.figures.neurons import Neuron, aim_at
 from dreamjax.figures.panels import Panel, draw
 from dreamjax.figures.record import Expected, Row
 from dreamjax.inputs import load_photo
-from dreamjax.inside import tap_gradients
-from dreamjax.measures.checkerboard import parity_by_chance, parity_contrast
-from dreamjax.measures.spectrum import power, radial_mean, slope_of
 from dreamjax.metrics.picture import covariance_distance
 from dreamjax.mining import Mined, Settings, examples, mine
 from dreamjax.mining.credits import credits_of
 from dreamjax.mining.panels import example_panels
 from dreamjax.mining.watch import watcher
-from dreamjax.models.layers import PLAIN
 from dreamjax.models.model import tap_shapes
 from dreamjax.objectives import unit_vector
-from dreamjax.params.color import COLOR_SQRT, color_space
+from dreamjax.params.color import COLOR, COLOR_SQRT
 from dreamjax.params.estimate import NO_COLORS, covariance, square_root, with_photo
 from dreamjax.params.spatial import fourier
-from dreamjax.steepest import METRICS, metric, steepest
 
 PAPER = "Olah, Mordvintsev & Schubert 2017, Feature Visualization"
 NETWORK = "googlenet.bvlc-noaux"
@@ -297,8 +290,9 @@ def fig07(context: Context) -> Made:
     for name in layers:
         tap, channels = data.taps[name], data.channels[data.taps[name]]
         ledger = data.mined.ledgers[tap]
-        mean = ledger.total / ledger.count
-        peak = (ledger.peak - mean) / np.sqrt(sample_variance(ledger))
+        scores = ledger.sample.high[ledger.sample.example >= 0]
+        spread = np.maximum(scores.std(axis=0), 1e-12)
+        peak = (ledger.peak - ledger.total / ledger.count) / spread
         rows += [
             Row(f"{name}: best photo of a random direction, σ", peak[channels:].mean()),
             Row(
@@ -327,221 +321,6 @@ def fig07(context: Context) -> Made:
     )
 
 
-def sample_variance(ledger) -> np.ndarray:
-    """Returns the variance of the examples' scores, [K], over the sample."""
-    there = ledger.sample.example >= 0
-    return np.maximum(ledger.sample.high[there].var(axis=0), 1e-12)
-
-
-LAYERS = {
-    "conv1/7x7_s2": 0.0,
-    "conv2/3x3_reduce": 0.05,
-    "conv2/3x3": 0.15,
-    **{f"inception_{n}/output": d for n, d in (("3a", 0.25), ("3b", 0.35))},
-    **{f"inception_4{n}/output": 0.4 + i / 10 for i, n in enumerate("abcde")},
-    **{f"inception_{n}/output": d for n, d in (("5a", 0.9), ("5b", 1.0))},
-}
-
-
-def class_score(taps) -> jax.Array:
-    """Returns the logit of the class that the network sees; of none, its energy."""
-    if "logits" in taps:
-        return jnp.max(taps["logits"], axis=-1)
-    last = [a for a in taps.values() if a.ndim == 4][-1]
-    return jnp.mean(jnp.square(last), axis=(1, 2, 3))
-
-
-def fig11(context: Context) -> Made:
-    """Checkerboards in the gradient, layer by layer."""
-    size = context.size(PHOTO_SIDE)
-    names = layers_like(context.model, size, LAYERS)
-    shapes = tap_shapes(context.model, size)
-    count = min(context.pick(16, 2), len(context.photos))
-    photos = np.stack([context.photo(i, size) for i in range(count)])
-
-    @jax.jit
-    def gradients(variables, images):
-        image, inside = tap_gradients(
-            context.model.taps, class_score, names, variables, images, PLAIN
-        )
-        return {"image": image, **inside}
-
-    found = jax.device_get(
-        [gradients(context.model.variables, photo[None]) for photo in photos]
-    )
-    maps = {
-        name: np.stack([np.abs(one[name][0]).mean(axis=-1) for one in found])
-        for name in ("image", *names)
-    }
-    sides = {"image": size[0], **{name: shapes[name][1] for name in names}}
-    following = [*list(sides)[1:], None]
-    panels, rows, contrasts = [], [], {True: [], False: []}
-    for name, after in zip(sides, following, strict=True):
-        mean = maps[name].mean(axis=0)
-        if min(mean.shape) < 4:
-            continue
-        strided = after is not None and sides[after] < sides[name]
-        contrast, chance = parity_contrast(mean), parity_by_chance(mean)
-        contrasts[strided].append(contrast)
-        top = np.percentile(maps[name][0], 99.5)
-        said = f"{contrast:.3f} ({chance:.3f})"
-        mark = "\nread by a stride" if strided else ""
-        shown = np.repeat((maps[name][0] / max(top, 1e-30))[..., None], 3, axis=-1)
-        panels.append(Panel(shown, f"{short_name(name)}\n{said}{mark}"))
-        rows.append(Row(f"{short_name(name)}: parity contrast", contrast))
-        rows.append(Row(f"{short_name(name)}: the same by chance", chance))
-    image = rows[0].obtained / max(rows[1].obtained, 1e-12)
-    rows.append(
-        Row(
-            "image: parity contrast / chance",
-            image,
-            Expected(3.0, "derived", kind="at least"),
-        ),
-    )
-    with_, without = (
-        np.mean(contrasts[k]) if contrasts[k] else np.nan for k in (True, False)
-    )
-    rows += [
-        Row("mean contrast where a stride reads", float(with_)),
-        Row("mean contrast elsewhere", float(without)),
-    ]
-    width = 5
-    grid = [panels[i : i + width] for i in range(0, len(panels), width)]
-    title = f"|∂ class logit / ∂ layer| ({context.model.record.name})"
-    return Made(
-        {"": draw(grid, title=title)},
-        rows,
-        {
-            "score": "the largest logit",
-            "photos": count,
-            "size": size,
-            "layers": names,
-            "shown": "mean of |gradient| over channels, first photo, to 99.5 %",
-            "contrast": "std / mean of the four classes of positions mod 2, all photos",
-        },
-        (
-            "Under each map: parity contrast of the photos' mean map (of a map without"
-            " a grid: by chance).",
-        ),
-    )
-
-
-def short_name(name: str) -> str:
-    """Returns a tap's name without what all have in common."""
-    return name.removeprefix("inception_").removesuffix("/output")
-
-
-TITLES = {
-    "linf": "L∞",
-    "l2": "L2",
-    "spatial": "spatially\ndecorrelated",
-    "full": "fully\ndecorrelated",
-}
-FIT = (0.03, 0.3)  # cycles per pixel of a slope
-
-
-def fig14(context: Context) -> Made:
-    """Directions of steepest ascent under four metrics."""
-    size = context.size(PHOTO_SIDE)
-    count = min(context.pick(16, 2), len(context.photos))
-    photos = np.stack([context.photo(i, size) for i in range(count)])
-    hp = {"decay_power": jnp.float32(1.0)}
-
-    @jax.jit
-    def directions(variables, image):
-        def score(image):
-            return jnp.sum(class_score(context.model.taps(variables, image, PLAIN)))
-
-        gradient = jax.grad(score)(image)
-        found = {name: steepest(gradient, name, hp) for name in METRICS}
-        rise = {
-            (one, other): jnp.sum(gradient * found[other])
-            / metric(one, image.shape, hp).length(found[other])[0]
-            for one in METRICS
-            for other in METRICS
-        }
-        return found, rise
-
-    answers = jax.device_get(
-        [directions(context.model.variables, photo[None]) for photo in photos]
-    )
-    slopes = {
-        name: float(np.mean([slope(found[name][0]) for found, _ in answers]))
-        for name in METRICS
-    }
-    rows = [Row(f"{name}: slope of log power", s) for name, s in slopes.items()]
-    rows += [
-        Row(
-            "spatially decorrelated - L2: slope",
-            slopes["spatial"] - slopes["l2"],
-            Expected(-4.0, "derived", absolute=0.15),
-            "S Sᵀ divides amplitudes by f², power by f⁴",
-        )
-    ]
-    for name in METRICS:
-        best = [
-            rise[name, name] >= (1 - 1e-4) * max(rise[name, other] for other in METRICS)
-            for _, rise in answers
-        ]
-        rows.append(
-            Row(
-                f"{name}: its direction rises most of the four, share of photos",
-                float(np.mean(best)),
-                Expected(1.0, "derived"),
-            )
-        )
-    rows += [
-        Row(
-            f"{name}: share of the direction that is gray",
-            float(np.mean([gray_share(found[name][0]) for found, _ in answers])),
-        )
-        for name in METRICS
-    ]
-    panels = [
-        [Panel(photo), *(Panel(symmetric(found[name][0])) for name in METRICS)]
-        for photo, (found, _) in zip(photos, answers, strict=True)
-    ]
-    half = -(-count // 2)
-    panels += [[Panel(None)] * 5] * (2 * half - count)
-    grid = [a + b for a, b in zip(panels[:half], panels[half:], strict=True)]
-    columns = ["photo", *TITLES.values()] * 2
-    title = f"Steepest ascent of the class logit ({context.model.record.name})"
-    return Made(
-        {"": draw(grid, title=title, columns=columns, side=1.0)},
-        rows,
-        {
-            "score": "the largest logit",
-            "photos": count,
-            "size": size,
-            "shown": "gray + direction, to its 99.5th percentile",
-            "slope": f"of the three channels' summed power, {FIT} cycles per pixel",
-        },
-        (
-            "The same gradients: what looks like noise in L∞ and L2 is structure where"
-            " a step is measured by how photos vary.",
-        ),
-    )
-
-
-def slope(direction: np.ndarray) -> float:
-    """Returns the slope of log power over log frequency of a direction [H, W, C]."""
-    total = sum(power(plane, window=False) for plane in np.moveaxis(direction, -1, 0))
-    frequency, mean = radial_mean(total)
-    used = (FIT[0] <= frequency) & (frequency <= FIT[1])
-    return slope_of(frequency[used], mean[used])
-
-
-def gray_share(direction: np.ndarray) -> float:
-    """Returns the part of a direction's energy that all three channels share."""
-    gray = direction.mean(axis=-1, keepdims=True)
-    return float(3 * np.square(gray).sum() / max(np.square(direction).sum(), 1e-30))
-
-
-def symmetric(direction: np.ndarray) -> np.ndarray:
-    """Returns a direction as a picture about gray."""
-    return 0.5 + direction / (2 * max(np.percentile(np.abs(direction), 99.5), 1e-30))
-
-
 def colors(context: Context) -> Made:
     """The color correlation of photos, against the matrix in Lucid."""
     found = NO_COLORS
@@ -558,45 +337,51 @@ def colors(context: Context) -> Made:
         for i, channel in enumerate("RGB")
         for j in range(3)
     ]
-    apart = covariance_distance(own)
-    rows.append(Row("Bures distance of the covariances (0 … 1.41)", apart))
-    side = context.pick(128, 32)
-    noise = pink_noise(side, context.seed)
-    forms = {
-        "RGB apart": None,
-        "Lucid's": color_space(COLOR_SQRT, found.mean),
-        "these photos'": color_space(root, found.mean),
-        "Cholesky": color_space(square_root(own, "cholesky"), found.mean),
-        "symmetric": color_space(square_root(own, "symmetric"), found.mean),
-    }
-    textures = []
-    for name, space in forms.items():
-        colored = noise if space is None else noise @ space.matrix.T
-        textures.append(Panel(1 / (1 + np.exp(-2 * colored)), name))
-    ramps = [
-        Panel(
-            ramp(matrix[:, j], found.mean),
-            f"{who}, axis {j + 1}\n{numbers(matrix[:, j])}",
-        )
-        for who, matrix in (("Lucid", COLOR_SQRT), ("photos", root))
-        for j in range(3)
+    rows.append(
+        Row("Bures distance of the covariances (0 … 1.41)", covariance_distance(own))
+    )
+    noise = pink_noise(context.pick(128, 32), context.seed)
+    length = np.linalg.norm(root, axis=0).max()  # one divisor for all that is ours
+
+    def texture(matrix: np.ndarray, caption: str) -> Panel:
+        return Panel(1 / (1 + np.exp(-1.5 * (noise @ matrix.T))), caption)
+
+    def ramps(matrix: np.ndarray, whose: str) -> list[Panel]:
+        return [
+            Panel(
+                ramp(matrix[:, j], found.mean),
+                f"{whose}, axis {j + 1}\n" + " ".join(f"{x:.3f}" for x in matrix[:, j]),
+            )
+            for j in range(3)
+        ]
+
+    grid = [
+        [
+            *ramps(COLOR_SQRT, "Lucid's"),
+            texture(COLOR, "noise in Lucid's"),
+            texture(np.eye(3) / 3**0.5, "noise in RGB"),
+        ],
+        [
+            *ramps(root, "the photos'"),
+            texture(root / length, "noise in the photos'"),
+            texture(square_root(own, "symmetric") / length, "the symmetric root"),
+        ],
     ]
-    grid = [ramps[:3], ramps[3:], textures]
-    title = "Axes along which colors vary apart, and 1/f noise in them"
     return Made(
-        {"": draw(grid, title=title)},
+        {"": draw(grid, title="Axes along which colors vary apart")},
         rows,
         {
             "photos": found.photos,
             "mean": found.mean.tolist(),
             "covariance": own.tolist(),
             "ramp": "the mean color ± 2 standard deviations along an axis",
+            "noise": "1/f, through the root over its largest column norm, a sigmoid",
         },
         (
             "Lucid's matrix is printed with two digits, and its columns are not quite"
             " orthogonal: the principal axes of its own covariance differ from it by up"
-            " to 0.007. The forms of the root (last row) differ by a rotation, which"
-            " noise does not show.",
+            " to 0.007. The roots of one covariance differ by a rotation: noise has the"
+            " same colors through all of them.",
         ),
     )
 
@@ -614,15 +399,10 @@ def pink_noise(side: int, seed: int) -> np.ndarray:
     return noise / noise.std()
 
 
-def numbers(values: np.ndarray) -> str:
-    """Returns numbers in two digits."""
-    return " ".join(f"{value:.2f}" for value in values)
-
-
 def ramp(axis: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Returns the colors from mean - 2 axis to mean + 2 axis, [16, 64, 3]."""
+    """Returns the colors from mean - 2 axis to mean + 2 axis, [64, 64, 3]."""
     steps = np.linspace(-2, 2, 64)[:, None]
-    return np.tile(np.clip(mean + steps * axis, 0, 1)[None], (16, 1, 1))
+    return np.tile(np.clip(mean + steps * axis, 0, 1)[None], (64, 1, 1))
 
 
 FIGURES = (
@@ -633,8 +413,6 @@ FIGURES = (
     Figure(
         "olah2017.fig07_data", PAPER, "random directions, on photos", fig07, NETWORK
     ),
-    Figure("olah2017.fig11", PAPER, "checkerboards in gradients", fig11, NETWORK),
-    Figure("olah2017.fig14", PAPER, "steepest directions by metric", fig14, NETWORK),
     Figure(
         "olah2017.colors", PAPER, "the color correlation of photos", colors, NETWORK
     ),
