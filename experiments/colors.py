@@ -15,16 +15,10 @@ from absl import flags
 
 from dreamjax.cli import launch
 from dreamjax.files import write_text
-from dreamjax.inputs import load_images, load_photo, pictures_under
+from dreamjax.inputs import pictures_under
 from dreamjax.metrics.picture import covariance_distance
 from dreamjax.params.color import COLOR_SQRT
-from dreamjax.params.estimate import (
-    NO_COLORS,
-    ROOTS,
-    covariance,
-    square_root,
-    with_photo,
-)
+from dreamjax.params.estimate import ROOTS, colors_of, covariance, square_root
 
 PHOTOS = flags.DEFINE_string("photos", None, "Folder of pictures, at any depth.")
 OUT = flags.DEFINE_string("out", None, "A JSON file for config.color.")
@@ -36,13 +30,7 @@ def main(arguments: list[str]) -> int:
     """Prints and writes; returns the exit status."""
     if arguments or PHOTOS.value is None:
         raise ValueError("give --photos=FOLDER; see --help.")
-    colors = NO_COLORS
-    for _, image in load_images(
-        pictures_under(PHOTOS.value),
-        print,
-        lambda path: load_photo(path, longest=LONGEST.value),
-    ):
-        colors = with_photo(colors, image)
+    colors = colors_of(pictures_under(PHOTOS.value), LONGEST.value, print)
     matrix = covariance(colors)
     root = square_root(matrix, FORM.value)
     print(f"{colors.photos} photos, mean color {_text(colors.mean)}")

@@ -10,8 +10,6 @@ sheet of some channels) for each tap. The same command goes on after an interrup
 A unit's examples are cropped to what it sees. See docs/mining.md.
 """
 
-import io
-import json
 from pathlib import Path
 
 from absl import flags
@@ -20,10 +18,9 @@ from dreamjax import models
 from dreamjax.cache import use_compile_cache
 from dreamjax.cli import image_size, launch
 from dreamjax.deepdream.reach import measure_reach
-from dreamjax.files import write_bytes, write_text
-from dreamjax.mining.choose import KINDS, as_record
+from dreamjax.mining.files import Shown, write_layer
 from dreamjax.mining.run import RANKINGS, Settings, mine
-from dreamjax.mining.sheet import CROPS, layer_sheet
+from dreamjax.mining.sheet import CROPS
 from dreamjax.models import tap_shapes
 
 PHOTOS = flags.DEFINE_string("photos", None, "Folder of pictures, at any depth.")
@@ -69,43 +66,20 @@ def main(arguments: list[str]) -> int:
         batch=BATCH.value,
     )
     reaches = measure_reach(model, list(mined.ledgers))
-    shapes = tap_shapes(model, size)
+    chosen = None if CHANNELS.value is None else [int(n) for n in CHANNELS.value]
     for tap in mined.ledgers:
-        shape, reach = shapes[tap], reaches[tap]
-        columns = shape[2] if len(shape) == 4 else 1
-        found = [
-            as_record(mined, tap, channel, settings.keep, reach, columns)
-            for channel in range(shape[-1])
-        ]
-        about = {
-            "network": model.record.name,
-            "tap": tap,
-            "shape": list(shape[1:]),
-            "reach": None if reach is None else reach._asdict(),
-            "pictures": len(mined.pictures),
-            "broken": list(mined.broken),
-            "kinds": list(KINDS),
-            "settings": settings._asdict(),
-            "channels": found,
-        }
-        stem = Path(WORKDIR.value) / tap.replace("/", "_")
-        print(write_text(f"{stem}.json", json.dumps(about, indent=1)))
-        rows = range(min(ROWS, shape[-1]))
-        if CHANNELS.value is not None:
-            rows = [int(channel) for channel in CHANNELS.value]
-        sheet = layer_sheet(
+        layer = Shown(tap, tap_shapes(model, size)[tap], reaches[tap])
+        rows = range(min(ROWS, layer.shape[-1])) if chosen is None else chosen
+        for path in write_layer(
             mined,
-            tap,
+            model.record,
+            layer,
             rows,
             each=SHOWN.value,
-            reach=reach,
-            columns=columns,
             crop=CROP.value,
-            title=f"{model.record.name} {tap}: {len(mined.pictures)} pictures",
-        )
-        data = io.BytesIO()
-        sheet.save(data, "JPEG", quality=88)
-        print(write_bytes(f"{stem}.jpg", data.getvalue()))
+            folder=Path(WORKDIR.value),
+        ):
+            print(path)
     return 0
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dreamjax.build import build
+from dreamjax.images import png_bytes
 from dreamjax.metrics.picture import covariance_distance
 from dreamjax.params.color import (
     COLOR,
@@ -21,6 +22,7 @@ from dreamjax.params.color import (
 from dreamjax.params.estimate import (
     NO_COLORS,
     ROOTS,
+    colors_of,
     covariance,
     square_root,
     with_photo,
@@ -45,6 +47,19 @@ def test_the_estimate_is_that_of_all_pixels_at_once():
     np.testing.assert_allclose(found.mean, pixels.mean(0), atol=1e-12)
     wanted = np.cov(pixels.T, bias=True)
     np.testing.assert_allclose(covariance(found), wanted, atol=1e-12)
+
+
+def test_files_are_read_one_by_one(tmp_path):
+    images = np.random.default_rng(3).random((3, 8, 6, 3)).astype(np.float32)
+    paths = [tmp_path / f"{i}.png" for i in range(3)]
+    for path, image in zip(paths, images, strict=True):
+        path.write_bytes(png_bytes(image))
+    (tmp_path / "broken.png").write_bytes(b"")
+    said = []
+    found = colors_of([*paths, tmp_path / "broken.png"], 64, said.append)
+    assert found.photos == 3 and "broken.png" in said[0]
+    stored = np.rint(images * 255) / 255
+    np.testing.assert_allclose(covariance(found), covariance(estimated(stored)), 1e-5)
 
 
 def test_photos_weigh_the_same_whatever_their_size():

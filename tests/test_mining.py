@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dreamjax.deepdream.reach import Reach
 from dreamjax.images import load_image, png_bytes
@@ -12,11 +13,11 @@ from dreamjax.interrupt import Interrupted
 from dreamjax.mining import KINDS, Example, Settings, examples, mine
 from dreamjax.mining.choose import as_record, box, statistics
 from dreamjax.mining.credits import credits_of
+from dreamjax.mining.files import Shown, write_layer
 from dreamjax.mining.ledger import draws
-from dreamjax.mining.sheet import layer_sheet
 from dreamjax.mining.windows import Window, look, look_at, windows
 from dreamjax.models.layers import PLAIN
-from tests.tiny import tiny_model
+from tests.tiny import RECORD, tiny_model
 
 SIZE = (16, 20)
 COUNT = 11
@@ -214,15 +215,22 @@ def test_a_unit_sees_its_field_within_the_picture():
     assert box(inside, None, 5, (64, 40)) == (0, 0, 64, 40)
 
 
-def test_records_and_a_sheet(mined):
-    reach = Reach(2, 2, 2)
-    record = as_record(mined, "a/pre", 1, 3, reach, 10)
-    assert json.loads(json.dumps(record)) == record
-    assert list(record["examples"]) == list(KINDS)
-    assert record["examples"]["top"][0]["score"] <= record["most"] + 1e-6
-    sheet = layer_sheet(
-        mined, "a/pre", [0, 1], each=1, reach=reach, columns=10, title="tiny"
+def test_records_and_a_sheet(mined, tmp_path):
+    layer = Shown("a/pre", (1, 8, 10, 6), Reach(2, 2, 2))
+    paths = write_layer(
+        mined, RECORD, layer, [0, 1], each=1, crop="unit", folder=tmp_path
     )
+    assert [path.name for path in paths] == ["a_pre.json", "a_pre.jpg"]
+    about = json.loads(paths[0].read_text())
+    assert len(about["channels"]) == 6 and about["settings"]["keep"] == 3
+    record = about["channels"][1]
+    assert record == as_record(mined, "a/pre", 1, 3, layer.reach, 10)
+    assert list(record["examples"]) == list(KINDS)
+    best = record["examples"]["top"][0]
+    assert best["score"] == pytest.approx(record["most"])
+    top, left, bottom, right = best["box"]
+    assert 0 < bottom - top <= 4 and 0 < right - left <= 4
+    sheet = Image.open(paths[1])
     assert sheet.width > 600 and np.asarray(sheet).std() > 10
 
 

@@ -5,11 +5,15 @@ the axes of any other set of photos. Photos come one at a time, so a folder of a
 will do; each counts the same, whatever its size.
 """
 
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from dreamjax.errors import choose, require
+from dreamjax.inputs import load_images, load_photo
 
 
 class Colors(NamedTuple):
@@ -45,6 +49,25 @@ def with_photo(colors: Colors, image: np.ndarray) -> Colors:
         colors.mean + apart / photos,
         colors.scatter + own + np.outer(apart, apart) * colors.photos / photos,
     )
+
+
+def colors_of(
+    paths: Iterable[Path], longest: int, report: Callable[[str], None]
+) -> Colors:
+    """Returns the sums over picture files.
+
+    Args:
+      paths: of pictures; those that cannot be read are reported and skipped.
+      longest: pixels of the longer side; larger pictures are reduced first.
+      report: takes each line of what is said.
+
+    Raises:
+      ValueError: none could be read.
+    """
+    colors = NO_COLORS
+    for _, image in load_images(paths, report, partial(load_photo, longest=longest)):
+        colors = with_photo(colors, image)
+    return colors
 
 
 def covariance(colors: Colors) -> np.ndarray:

@@ -13,7 +13,6 @@ from dreamjax.figures.figure import Context, Figure, Made
 from dreamjax.figures.neurons import Neuron, aim_at
 from dreamjax.figures.panels import Panel, draw
 from dreamjax.figures.record import Expected, Row
-from dreamjax.inputs import load_photo
 from dreamjax.metrics.picture import covariance_distance
 from dreamjax.mining import Mined, Settings, examples, mine
 from dreamjax.mining.credits import credits_of
@@ -22,7 +21,7 @@ from dreamjax.mining.watch import watcher
 from dreamjax.models.model import tap_shapes
 from dreamjax.objectives import unit_vector
 from dreamjax.params.color import COLOR, COLOR_SQRT
-from dreamjax.params.estimate import NO_COLORS, covariance, square_root, with_photo
+from dreamjax.params.estimate import colors_of, covariance, square_root
 from dreamjax.params.spatial import fourier
 
 PAPER = "Olah, Mordvintsev & Schubert 2017, Feature Visualization"
@@ -323,9 +322,8 @@ def fig07(context: Context) -> Made:
 
 def colors(context: Context) -> Made:
     """The color correlation of photos, against the matrix in Lucid."""
-    found = NO_COLORS
-    for path in context.photos:
-        found = with_photo(found, load_photo(path, longest=context.pick(512, 64)))
+    longest = context.pick(512, 64)
+    found = colors_of(context.photos, longest, context.report)
     own = covariance(found)
     root = square_root(own)
     rows = [
