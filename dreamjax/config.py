@@ -58,7 +58,7 @@ def base_config() -> ml_collections.ConfigDict:
     config.batch = 1  # images of one run
     config.channels = 3  # of the image; 1 is gray
     config.param = "fourier"  # pixel, fourier, laplacian
-    config.color = "decorrelated"  # or rgb
+    config.color = "decorrelated"  # or rgb, or a .json of experiments.colors
     config.range = "sigmoid"  # or clip
     config.start = "noise"  # or gray, or an image file, or chelsea, coffee
     config.transforms = "lucid_standard"  # see dreamjax/transforms.py; '' is none

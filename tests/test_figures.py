@@ -4,9 +4,11 @@ import json
 import re
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dreamjax.build import build
 from dreamjax.figures.figure import (
     Figure,
     Made,
@@ -16,11 +18,12 @@ from dreamjax.figures.figure import (
     photos_of,
 )
 from dreamjax.figures.layers import layer_like, layers_like, main_layers, spread
-from dreamjax.figures.panels import Panel, draw, stretched
+from dreamjax.figures.neurons import Neuron, aim_at
+from dreamjax.figures.panels import Panel, about_gray, draw, enlarged, stretched
 from dreamjax.figures.record import Expected, Row, as_csv, records, verdict
 from dreamjax.figures.table import markdown, read_records
 from experiments.figures import FIGURES
-from tests.tiny import tiny_model
+from tests.tiny import tiny_config, tiny_model
 
 
 @pytest.mark.parametrize(
@@ -168,7 +171,7 @@ def test_layers_of_another_network_stand_for_the_papers_own():
 
 def test_photos_come_from_a_folder_or_along(tmp_path):
     assert [path.name for path in photos_of(None)] == ["chelsea.png", "coffee.png"]
-    with pytest.raises(ValueError, match="photos="):
+    with pytest.raises(ValueError, match="folder="):
         photos_of(tmp_path)
 
 
@@ -187,3 +190,32 @@ def test_the_documents_example_is_a_figure(tmp_path):
     )
     assert found[0]["name"] == "least score"
     assert np.isfinite(found[0]["obtained"])
+
+
+def test_values_about_zero_and_small_maps():
+    values = np.array([-2.0, 0.0, 1.0]).reshape(1, 3, 1)
+    np.testing.assert_allclose(about_gray(values, 100).ravel(), [0, 0.5, 0.75])
+    assert (about_gray(np.zeros((2, 2, 3))) == 0.5).all()
+    squares = enlarged(np.arange(4.0).reshape(2, 2, 1), 7)
+    assert squares.shape == (8, 8, 1) and (squares[:4, 4:] == 1).all()
+
+
+def test_neurons_of_several_layers_are_runs_of_one_program():
+    config = tiny_config()
+    aim_at(config, [Neuron("b", 2), Neuron("a/pre", 5, -1.0), Neuron("b", 1)])
+    experiment = build(config)
+    told = [experiment.told(run) for run in range(3)]
+    assert [run["w0"] for run in told] == [1, 0, 1]
+    assert [run["u0"] for run in told] == [2, 0, 1]
+    assert [(run["w1"], run["u1"]) for run in told] == [(0, 0), (-1, 5), (0, 0)]
+    taps = {
+        "b": jnp.arange(4.0).reshape(1, 1, 1, 4),
+        "a/pre": 10 + jnp.arange(6.0).reshape(1, 1, 1, 6),
+    }
+    scores = [
+        experiment.objective(taps, {n: v[run] for n, v in experiment.values.items()})
+        for run in range(3)
+    ]
+    np.testing.assert_allclose(np.concatenate(scores), [2, -15, 1])
+    with pytest.raises(ValueError, match="call='energy'"):
+        aim_at(config, [Neuron("b", 2)], "energy")

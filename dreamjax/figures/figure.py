@@ -16,11 +16,12 @@ from dreamjax import models
 from dreamjax.build import PHOTOS
 from dreamjax.config import base_config, plain, shrink
 from dreamjax.environment import environment
-from dreamjax.errors import choose, require
+from dreamjax.errors import choose
 from dreamjax.figures import record
 from dreamjax.figures.layers import layer_like
 from dreamjax.files import write_bytes, write_text
 from dreamjax.images import load_image
+from dreamjax.inputs import pictures_under
 from dreamjax.labels import ASSETS
 from dreamjax.logbook import write_events
 from dreamjax.models.model import Model
@@ -32,7 +33,6 @@ DEFAULT = "efficientnet_lite0"
 DPI = 100  # of a drawing, pixels per inch
 QUALITY = 88  # of JPEG
 QUICK_SIDE = 32  # pixels
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 class Context(NamedTuple):
@@ -224,16 +224,14 @@ def make_figure(
 
 
 def photos_of(folder: Path | None) -> tuple[Path, ...]:
-    """Returns the pictures of a folder, by name; of none, those of dreamjax.
+    """Returns the pictures under a folder, by name; of none, those of dreamjax.
 
     Raises:
       ValueError: a folder without pictures.
     """
     if folder is None:
         return tuple(Path(str(ASSETS / f"{name}.png")) for name in PHOTOS)
-    found = sorted(p for p in Path(folder).glob("*") if p.suffix.lower() in SUFFIXES)
-    require(bool(found), "photos", str(folder), f"a folder with {', '.join(SUFFIXES)}")
-    return tuple(found)
+    return tuple(pictures_under(folder))
 
 
 def jpeg(drawing: Drawing) -> bytes:

@@ -147,3 +147,18 @@ def standardized(image: np.ndarray, spread: float = 0.1) -> np.ndarray:
     deviation = max(float(image.std()), 1e-4)
     shown = (image - image.mean()) / deviation * spread + 0.5
     return np.clip(shown, 0, 1).astype(np.float32)
+
+
+def about_gray(image: np.ndarray, percentile: float = 99.5) -> np.ndarray:
+    """Returns values of either sign [H, W, C] as a picture: 0 is mid-gray.
+
+    The percentile of the absolute values is black or white.
+    """
+    top = np.percentile(np.abs(image), percentile)
+    return np.clip(0.5 + image / (2 * max(top, 1e-30)), 0, 1).astype(np.float32)
+
+
+def enlarged(image: np.ndarray, side: int) -> np.ndarray:
+    """Returns a small map [h, w, C] at about `side` pixels, positions as squares."""
+    times = max(1, round(side / max(image.shape[:2])))
+    return image.repeat(times, axis=0).repeat(times, axis=1)

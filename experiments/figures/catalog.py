@@ -9,6 +9,8 @@ from experiments.figures import (
     mv2015,
     mv2015_shallow,
     mv2016,
+    olah2017_data,
+    olah2017_gradients,
 )
 
 FIGURES: tuple[Figure, ...] = (
@@ -19,4 +21,6 @@ FIGURES: tuple[Figure, ...] = (
     *dream2015.FIGURES,
     *dream2015_priors.FIGURES,
     *dream2016.FIGURES,
+    *olah2017_data.FIGURES,
+    *olah2017_gradients.FIGURES,
 )
