@@ -130,3 +130,34 @@ def high_energy(x: np.ndarray, above: float = 0.25) -> float:
 def zeroed(x: np.ndarray) -> float:
     """Returns the part of a picture's pixels that are exactly 0 in all channels."""
     return float(np.mean(np.all(x == 0, axis=-1)))
+
+
+def toolbox_info(
+    setting: Mapping[str, float], scores: np.ndarray, x: np.ndarray, first: float
+) -> str:
+    """Returns a run in the fields of the toolbox's info.txt.
+
+    Args:
+      setting: its hyperparameters.
+      scores: [steps], of the pictures before each update.
+      x: the last picture, in levels.
+      first: step at which the unit was first the largest of its layer; NaN for never.
+    """
+    found = np.isfinite(first)
+    fields = {
+        "best_ii": int(np.argmax(scores)),
+        "best_obj": float(np.max(scores)),
+        "last_ii": len(scores) - 1,
+        "last_obj": float(scores[-1]),
+        "majority_ii": int(first) if found else None,
+        "majority_obj": float(scores[int(first)]) if found else None,
+        "meta_result": f"Metaresult: majority {'success' if found else 'failure'}",
+        "norm": float(np.linalg.norm(x)),
+        "obj": f"[{scores[0]:.6g}, {scores[1]:.6g}, ..., {scores[-1]:.6g}]",
+        "std": float(x.std()),
+    }
+    parts = []
+    for title, values in (("FindParams:", setting), ("FindResults:", fields)):
+        parts.append(title)
+        parts += [f"{name:>30}: {values[name]}" for name in sorted(values)]
+    return "\n".join(parts) + "\n"

@@ -1,7 +1,5 @@
 """Attribution maps of many photos at once, and how they are drawn."""
 
-from collections.abc import Mapping
-
 import jax
 import jax.numpy as jnp
 import matplotlib
@@ -16,8 +14,10 @@ from dreamjax.attribution import (
     smooth_gradient,
 )
 from dreamjax.errors import require
+from dreamjax.figures.layers import main_layers
 from dreamjax.models.layers import PLAIN, RULES, Passing
-from dreamjax.models.model import Model
+from dreamjax.models.model import Model, tap_shapes
+from dreamjax.program import entered
 from dreamjax.types import Array
 
 SHIFT = 8  # one view of ten is this many pixels off, up and down, left and right
@@ -154,6 +154,76 @@ def grad_cams(
     return np.asarray(over(model.variables, given))
 
 
+def last_layer(model: Model, size: tuple[int, int], wanted: str) -> str:
+    """Returns the last layer with positions that the classes are computed from.
+
+    Args:
+      model: a network with the tap "logits".
+      size: (H, W) of the images.
+      wanted: its name, where the network has it.
+
+    Raises:
+      ValueError: a network without such a layer.
+    """
+    names = main_layers(model, size)
+    for name in [wanted, *reversed(names)]:
+        if name in tap_shapes(model, size) and feeds(model, name, size):
+            return name
+    raise ValueError(
+        f"layer={wanted!r}: no layer of {model.record.name} has positions."
+    )
+
+
+def feeds(model: Model, name: str, size: tuple[int, int]) -> bool:
+    """Returns whether another activation is computed from a layer's."""
+    image = jax.ShapeDtypeStruct((1, *size, model.record.channels), jnp.float32)
+    shape = tap_shapes(model, size)[name]
+    added = jax.ShapeDtypeStruct(shape, jnp.float32)
+    play = entered(model.taps, name)
+    try:
+        jax.eval_shape(
+            lambda v, x, a: play(v, x, PLAIN, a)["logits"],
+            model.variables,
+            image,
+            added,
+        )
+    except ValueError:
+        return False
+    return True
+
+
+def activation_map(
+    model: Model, image: np.ndarray, index: int, layer: str
+) -> np.ndarray | None:
+    """Returns the class activation map of Zhou et al. 2016, max(0, Σ_k w_kc φ_k).
+
+    w are the classifier's own weights. None where it does not read the mean of that
+    layer: where Σ_k w_kc mean(φ_k), with the bias, is not the class's logit.
+
+    Args:
+      model: the network.
+      image: [H, W, C].
+      index: c.
+      layer: name of a tap [h, w, K].
+
+    Returns:
+      [h, w].
+    """
+    taps = jax.jit(lambda v, x: dict(model.taps(v, x, PLAIN)))
+    found = taps(model.variables, jnp.asarray(image[None]))
+    phi, logits = np.asarray(found[layer][0]), np.asarray(found["logits"][0])
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(model.variables)]
+    biases = [leaf for leaf in leaves if leaf.shape == logits.shape]
+    for weights in leaves:
+        if weights.shape != (phi.shape[-1], logits.size):
+            continue
+        read = phi.mean(axis=(0, 1)) @ weights
+        for bias in [np.zeros_like(logits), *biases]:
+            if np.allclose(read + bias, logits, rtol=1e-2, atol=1e-2):
+                return np.maximum(phi @ weights[:, index], 0)
+    return None
+
+
 def gray_map(values: np.ndarray, percentile: float = 99.5) -> np.ndarray:
     """Returns a map [H, W] of 0 and more as grays, white at a percentile of it."""
     top = np.percentile(values, percentile)
@@ -176,8 +246,3 @@ def class_name(model: Model, index: int) -> str:
     """Returns a class's label, or its number where the network has none."""
     labels = model.record.labels
     return labels[index].split(",")[0] if index < len(labels) else f"class {index}"
-
-
-def shares(maps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns the maps [N, H, W], each divided by its sum."""
-    return {n: m / m.sum(axis=(1, 2), keepdims=True) for n, m in maps.items()}

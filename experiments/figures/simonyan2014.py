@@ -113,8 +113,8 @@ def fig1(context: Context) -> Made:
         rows,
         {"lambda": LAMBDA, **_recipe(context), "classes": classes},
         (
-            "Shown is x with the mean at mid-gray, its contrast stretched. 6 classes; the"
-            " paper's list of 12 is from memory.",
+            "Shown is x with the mean at mid-gray, its contrast stretched. 6 classes of"
+            " the paper's 12, as far as they are remembered.",
         ),
         {f"score/{i}": found.trace.score[:, i, 0] for i in range(len(classes))},
     )
@@ -278,9 +278,9 @@ def relu_rules(context: Context) -> Made:
         rows,
         {"side": SIDE, "classes": classes.tolist(), "rules": list(RULES)},
         (
-            f"Means over {len(images)} photos; the values expected are of one photo,"
+            f"Means over {len(images)} photos; what is expected is of one other photo,"
             " with twice the standard deviation between 20 photos as tolerance.",
-            "r is the correlation of a saliency map with the gradient's. The three rules"
+            "r is the correlation of a saliency map with the gradient's. The rules"
             " agree bit for bit where all masks are 1 (tests/test_attribution.py).",
         ),
     )
@@ -363,8 +363,8 @@ def localization(context: Context) -> Made:
         rows,
         {"composites": count, "side": side, "disk": (0.4, 0.65)},
         (
-            "The disk is a photo's middle, the texture 1/f noise with the photo's own mean"
-            " and covariance of colors. Red: box found; green: box known.",
+            "The disk is a photo's middle, the texture 1/f noise with the photo's own"
+            " mean and covariance of colors. Red: box found; green: box known.",
         ),
     )
 
