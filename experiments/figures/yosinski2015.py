@@ -40,7 +40,7 @@ measured = partial(Expected, source="measured", network=NETWORK)
 SIDE = 224
 FLAMINGO = 130
 OTHERS = ("school bus", "volcano")
-STEPS, SHORT = 400, 100
+STEPS, SHORT = 400, 80
 WATCHED = 64  # steps in which the first argmax is looked for
 SEARCH = Path("results/runs/regularizer_search")
 
