@@ -119,8 +119,16 @@ def test_stretching_uses_the_whole_range():
     assert (stretched(np.zeros((2, 2, 3))) == 0.5).all()
 
 
+NEEDS = {  # figure -> modules of requirements-figures.txt
+    "simonyan2014.fig3": ("maxflow", "sklearn"),
+    "simonyan2014.localization": ("maxflow", "sklearn"),
+}
+
+
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.name)
 def test_every_figure_at_a_toy_size(figure, tmp_path):
+    for name in NEEDS.get(figure.name, ()):
+        pytest.importorskip(name, reason="pip install -r requirements-figures.txt")
     found = make_figure(
         figure,
         tmp_path,

@@ -125,7 +125,10 @@ def saliencies(
 
 def _seen(image: Array, shift: Array, mirror: Array) -> Array:
     """Returns an image [H, W, C] shifted, its border repeated, and mirrored."""
-    wide = jnp.pad(image, ((SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)), mode="edge")
+    # No gradient in what repeats the border: there it would add up.
+    still = jax.lax.stop_gradient(image)
+    wide = jnp.pad(still, ((SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)), mode="edge")
+    wide = wide.at[SHIFT:-SHIFT, SHIFT:-SHIFT].set(image)
     shifted = jax.lax.dynamic_slice(wide, (shift[0], shift[1], 0), image.shape)
     return jnp.where(mirror, shifted[:, ::-1], shifted)
 

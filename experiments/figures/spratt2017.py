@@ -1,6 +1,5 @@
 """Spratt 2017: dreams at three depths, and Grad-CAM, beside a picture."""
 
-import jax
 import numpy as np
 
 from dreamjax.attribution import correlation
@@ -17,6 +16,8 @@ from dreamjax.figures.maps import (
 )
 from dreamjax.figures.panels import Panel, draw
 from dreamjax.figures.record import Expected, Row
+from dreamjax.files import write_bytes
+from dreamjax.images import png_bytes
 
 PAPER = "Spratt 2017, Dream Formulations and Deep Neural Networks"
 NETWORK = "googlenet.bvlc-noaux"
@@ -60,7 +61,7 @@ def gradcam(context: Context) -> Made:
                     Expected(0.999, "derived", kind="at least"),
                 )
             )
-        after, chance = top_classes(context.model, _square(dreams[i][-1], images[i]), 1)
+        after, chance = top_classes(context.model, dreams[i][-1][None], 1)
         rows += [
             Row(f"photo {i}: probability of its first class", float(p[i, 0])),
             Row(
@@ -73,7 +74,7 @@ def gradcam(context: Context) -> Made:
             ),
         ]
     return Made(
-        {"": draw(panels, title=context.model.record.name, side=1.9)},
+        {"": draw(panels, title=context.model.record.name, side=1.45)},
         rows,
         {"layers": layers, "grad-cam": last, "octaves": 4, "steps": 10},
         (
@@ -84,27 +85,21 @@ def gradcam(context: Context) -> Made:
 
 
 def _dreams(context: Context, photo: int, layers: list[str]) -> list[np.ndarray]:
+    size = context.size(SIDE)
+    picture = context.workdir / f"photo_{photo}.png"
+    write_bytes(picture, png_bytes(context.photo(photo, size)))
     config = dream_config()
     config.model = context.model.record.name
-    config.image = str(context.photos[photo % len(context.photos)])
-    config.longest = SIDE
+    config.image = str(picture)
+    config.longest = size[0]
     config.objective = f'one_of("{", ".join(layers)}", layer)'
     config.hparams.layer = tuple(range(len(layers)))
     if context.quicktest:
         shrink_dream(config)
-        config.longest = max(context.size(SIDE))
-        config.octaves = 1
+        config.longest, config.octaves = size[0], 1
     folder = context.workdir / f"dream_{photo}"
     found = dream(config, folder, model=context.model, report=lambda line: None)
     return list(found[0].images)
-
-
-def _square(picture: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """Returns a picture's middle at the size of another, [1, H, W, 3]."""
-    side = min(picture.shape[:2])
-    top, left = ((n - side) // 2 for n in picture.shape[:2])
-    middle = picture[top : top + side, left : left + side]
-    return np.asarray(jax.image.resize(middle, like.shape, "linear"))[None]
 
 
 FIGURES = (

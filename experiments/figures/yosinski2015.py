@@ -176,7 +176,7 @@ def table1(context: Context) -> Made:
                 rows=labels,
                 columns=columns,
                 title=context.model.record.name,
-                side=2.0,
+                side=1.5,
             )
         },
         rows,
@@ -295,7 +295,7 @@ def fig3(context: Context) -> Made:
             ]
     title = f"{class_name(context.model, index)}: {context.model.record.name}"
     return Made(
-        {"": draw(panels, rows=list(STRENGTHS), title=title, side=1.7)},
+        {"": draw(panels, rows=list(STRENGTHS), title=title, side=1.3)},
         rows,
         {"strengths": STRENGTHS, "steps": 101, "rate": 100.0, "side": 160},
         (
@@ -349,7 +349,7 @@ def fig4(context: Context) -> Made:
     ]
     three = [[p for line in panels[i : i + 3] for p in line] for i in range(0, 9, 3)]
     return Made(
-        {"": draw(three, title=context.model.record.name, side=1.25)},
+        {"": draw(three, title=context.model.record.name, side=1.1)},
         [
             Row("images whose first class is their own, part", right),
             Row("mean logit", float(np.mean(logits[np.arange(len(own)), own]))),
@@ -360,8 +360,8 @@ def fig4(context: Context) -> Made:
         ],
         {"classes": classes, "seeds": seeds, "side": 128, "steps": 201, "rate": RATE},
         (
-            "Setting 3 of Table 1 in 201 steps at 128 px, the last of which blurs; with a"
-            " rate of 400 instead of 100, as this network's gradients are smaller.",
+            "Setting 3 of Table 1 in 201 steps at 128 px, the last of which blurs. Rate"
+            " 400 instead of 100, as this network's gradients are smaller.",
         ),
     )
 
@@ -461,44 +461,76 @@ def search(context: Context) -> Made:
         config.hparams.unit = names
         context.sweep("search", config)
     rows = read_summary(workdir)
-    ranked = settings(rows, ["score"], ("unit", "seed"))
-    four = distinct(ranked, 4)
-    shown = ranked[:: max(1, len(ranked) // 24)][:24]
+    judged = "transfer_score" in rows[0]["metrics"]
+    by = ("transfer_score" if judged else "score", "slope_distance")
+    ranked = settings(rows, by, ("unit", "seed"))
+    four = distinct(ranked, min(4, len(ranked)))
+    sheet = _contact_sheet([workdir / s.rows[0]["image"] for s in ranked])
 
-    def panel(setting, said: str) -> Panel:
-        row = setting.rows[0]
-        return Panel(stretched(load_image(workdir / row["image"])), said)
+    def panel(path: Path, said: str) -> Panel:
+        return Panel(stretched(load_image(path)), said)
 
-    sheet = [panel(s, f"{s.metrics['score']:.1f}") for s in shown]
     chosen = [
-        panel(s, "\n".join(f"{n} {v:.3g}" for n, v in s.hparams.items())) for s in four
+        [
+            panel(workdir / row["image"], f"S {row['metrics']['score']:.1f}")
+            for row in setting.rows
+        ]
+        for setting in four
     ]
-    best, rest = ranked[0], ranked[len(ranked) // 2]
+    labels = ["\n".join(f"{n} {v:.2g}" for n, v in s.hparams.items()) for s in four]
+    columns = [str(row["hparams"]["unit"]) for row in four[0].rows]
+    best, middle = ranked[0].metrics, ranked[len(ranked) // 2].metrics
+    title = f"{len(ranked)} settings, the best first, row by row: {columns[0]}"
     return Made(
         {
-            "": draw(
-                [sheet[i : i + 8] for i in range(0, len(sheet), 8)],
-                title=f"{len(ranked)} settings, the best first",
-                side=1.2,
+            "": draw([[Panel(sheet)]], title=title, side=5.4),
+            "four": draw(
+                chosen,
+                rows=labels,
+                columns=columns,
+                title="four that are good and unlike",
+                side=1.4,
             ),
-            "four": draw([chosen], title="four that are good and unlike", side=2.0),
         },
         [
             Row("settings", len(ranked), Expected(300, "reported")),
-            Row("score of the best setting", best.metrics["score"]),
-            Row("score of the median setting", rest.metrics["score"]),
+            Row("classes", len(four[0].rows)),
+            *(Row(f"{n}: best setting", float(best[n])) for n in by),
+            *(Row(f"{n}: median setting", float(middle[n])) for n in by),
         ],
         {
             "config": "configs/regularizer_search.py",
+            "by": by,
             "chosen": [dict(s.hparams) for s in four],
         },
         (
-            "All of the search's settings."
+            "All settings of the search."
             if whole
             else "A smaller search than the paper's 300. Where the run folder of"
             " configs/regularizer_search.py is there, this figure shows that.",
+            "Ranked within each class by "
+            + (
+                "another network's score of the class (transfer)"
+                if judged
+                else "the class's score"
+            )
+            + " and by how far the spectrum is from a photo's (slope_distance), which"
+            " stand in for the authors' eyes.",
         ),
     )
+
+
+TILE = 36  # pixels of a picture on the contact sheet
+
+
+def _contact_sheet(paths: Sequence[Path], across: int = 18) -> np.ndarray:
+    """Returns pictures side by side, row by row, [H, W, 3]; white after the last."""
+    tiles = [stretched(load_image(path, (TILE, TILE))) for path in paths]
+    across = min(across, len(tiles))
+    while len(tiles) % across:
+        tiles.append(np.ones((TILE, TILE, 3), np.float32))
+    rows = [tiles[i : i + across] for i in range(0, len(tiles), across)]
+    return np.concatenate([np.concatenate(row, axis=1) for row in rows], axis=0)
 
 
 FIGURES = (
