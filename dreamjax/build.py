@@ -23,10 +23,10 @@ from dreamjax.errors import choose, require
 from dreamjax.hparams import Hparam
 from dreamjax.images import load_image
 from dreamjax.labels import ASSETS, class_index
-from dreamjax.metrics.network import TapsOf, make_judge
+from dreamjax.metrics.network import make_judge
 from dreamjax.metrics.transfer import Transfer, load_transfer, make_transfer
 from dreamjax.models.layers import Rules
-from dreamjax.models.model import Model, check_size, check_taps, tap_shapes
+from dreamjax.models.model import Model, TapsOf, check_size, check_taps, tap_shapes
 from dreamjax.models.precision import PRECISIONS, in_precision
 from dreamjax.objectives import Objective, check_objective
 from dreamjax.optimizers import make_optimizer, optimizer_hparams

@@ -13,12 +13,10 @@ import jax.numpy as jnp
 from jax.extend import core
 
 from dreamjax.errors import choose
-from dreamjax.models.layers import Rules
+from dreamjax.models.layers import PLAIN, Rules
+from dreamjax.models.model import TapsOf
 from dreamjax.traced import evaluate, read_by, read_by_caller, segment_of
 from dreamjax.types import Array, Taps
-
-TapsOf = Callable[[Any, Array, Rules], Taps]
-"""(variables, images [B, H, W, C], rules) -> Taps, as of a `Model`."""
 
 
 def shifted(taps: TapsOf, names: Sequence[str]) -> Callable[..., Taps]:
@@ -66,6 +64,23 @@ def shifted(taps: TapsOf, names: Sequence[str]) -> Callable[..., Taps]:
         return jax.tree.unflatten(jax.tree.structure(shapes), outputs)
 
     return run
+
+
+def is_read(taps: TapsOf, name: str, variables: Any, images: Any) -> bool:
+    """Returns whether another activation is computed from that of a tap.
+
+    Args:
+      taps: of a model.
+      name: the tap.
+      variables, images: as `taps` takes them, or their shapes.
+    """
+    closed, shapes = jax.make_jaxpr(
+        lambda v, x: dict(taps(v, x, PLAIN)), return_shape=True
+    )(variables, images)
+    program = closed.jaxpr
+    place = program.outvars[sorted(shapes).index(choose("tap", name, shapes))]
+    made = [i for i, e in enumerate(program.eqns) if place in e.outvars]
+    return place in read_by(program.eqns[made[0] + 1 :])
 
 
 def tap_gradients(

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 from jax.extend import core
 
 from dreamjax.models.layers import Rules
+from dreamjax.models.model import TapsOf
 from dreamjax.traced import (
     Segment,
     are_real,
@@ -35,9 +36,6 @@ from dreamjax.traced import (
 from dreamjax.types import Array, Taps
 
 MOST = 16  # segments that are considered
-
-TapsOf = Callable[[Any, Array, Rules], Taps]
-"""(variables, images [B, H, W, C], rules) -> Taps, as of a `Model`."""
 
 
 def recomputed(taps: TapsOf, names: Sequence[str]) -> TapsOf:

@@ -137,15 +137,18 @@ def test_stretching_uses_the_whole_range():
     assert (stretched(np.zeros((2, 2, 3))) == 0.5).all()
 
 
-NEEDED = {"erhan2009": "sklearn"}
-"""Paper -> a package that its figures need beyond requirements.txt."""
+NEEDS = {  # paper or figure -> modules of requirements-figures.txt
+    "erhan2009": ("sklearn",),
+    "simonyan2014.fig3": ("maxflow", "sklearn"),
+    "simonyan2014.localization": ("maxflow", "sklearn"),
+}
 
 
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.name)
 def test_every_figure_at_a_toy_size(figure, tmp_path):
-    needed = NEEDED.get(figure.name.split(".")[0])
-    if needed is not None:
-        pytest.importorskip(needed, reason="needs requirements-figures.txt")
+    paper = figure.name.split(".")[0]
+    for name in (*NEEDS.get(paper, ()), *NEEDS.get(figure.name, ())):
+        pytest.importorskip(name, reason="pip install -r requirements-figures.txt")
     found = make_figure(
         figure,
         tmp_path,
