@@ -53,16 +53,3 @@ def centered_range(record: Record) -> tuple[np.ndarray, np.ndarray]:
     """Returns the levels of black and of white in each channel, (low [C], high [C])."""
     mean = training_mean(record)
     return -LEVELS * mean, LEVELS * (1 - mean)
-
-
-def about_gray(x: Array, percentile: float = 99.5) -> np.ndarray:
-    """Returns levels [..., C] as a picture with zero as mid-gray, contrast stretched.
-
-    Half the range is the `percentile` of |x|: what has a photo's amplitudes or far
-    less is shown alike, and what is 0 is gray. (Yosinski et al. 2015 show it so, by
-    the largest value.)
-    """
-    scale = np.percentile(np.abs(x), percentile)
-    if scale == 0:
-        scale = max(float(np.abs(x).max()), 1.0)
-    return np.clip(0.5 + 0.5 * np.asarray(x) / scale, 0, 1).astype(np.float32)

@@ -19,7 +19,6 @@ from dreamjax import models
 from dreamjax.attribution import saliency
 from dreamjax.build import picture_path
 from dreamjax.cache import use_compile_cache
-from dreamjax.centered import about_gray
 from dreamjax.cli import image_size, launch
 from dreamjax.figures.maps import (
     class_name,
@@ -31,6 +30,7 @@ from dreamjax.figures.maps import (
     saliencies,
     top_classes,
 )
+from dreamjax.figures.panels import about_gray
 from dreamjax.files import write_bytes
 from dreamjax.images import load_image, png_bytes
 from dreamjax.labels import class_index

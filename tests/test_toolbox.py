@@ -7,7 +7,6 @@ import pytest
 
 from dreamjax.ascent import ascend
 from dreamjax.centered import (
-    about_gray,
     centered,
     centered_range,
     centered_taps,
@@ -15,6 +14,7 @@ from dreamjax.centered import (
     uncentered,
 )
 from dreamjax.figures.kept import kept
+from dreamjax.figures.panels import about_gray
 from dreamjax.hparams import Hparam
 from dreamjax.models import Record
 from dreamjax.models.layers import PLAIN

@@ -150,12 +150,14 @@ def standardized(image: np.ndarray, spread: float = 0.1) -> np.ndarray:
 
 
 def about_gray(image: np.ndarray, percentile: float = 99.5) -> np.ndarray:
-    """Returns values of either sign [H, W, C] as a picture: 0 is mid-gray.
+    """Returns values of either sign [..., C] as a picture with 0 at mid-gray.
 
-    The percentile of the absolute values is black or white.
+    The percentile of the absolute values is black or white, so that what has a photo's
+    amplitudes and what has far less are shown alike. (Yosinski et al. 2015 show it so,
+    by the largest value.) Where the percentile is 0 the largest value is taken.
     """
-    top = np.percentile(np.abs(image), percentile)
-    return np.clip(0.5 + image / (2 * max(top, 1e-30)), 0, 1).astype(np.float32)
+    top = np.percentile(np.abs(image), percentile) or np.abs(image).max() or 1.0
+    return np.clip(0.5 + np.asarray(image) / (2 * top), 0, 1).astype(np.float32)
 
 
 def enlarged(image: np.ndarray, side: int) -> np.ndarray:

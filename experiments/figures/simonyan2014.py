@@ -14,7 +14,7 @@ from dreamjax.attribution import (
     correlation,
     saliency,
 )
-from dreamjax.centered import about_gray, uncentered
+from dreamjax.centered import uncentered
 from dreamjax.figures.figure import Context, Figure, Made
 from dreamjax.figures.maps import (
     class_name,
@@ -23,7 +23,7 @@ from dreamjax.figures.maps import (
     saliencies,
     top_classes,
 )
-from dreamjax.figures.panels import Panel, draw
+from dreamjax.figures.panels import Panel, about_gray, draw
 from dreamjax.figures.record import Expected, Row
 from dreamjax.hparams import Hparam
 from dreamjax.localization import (

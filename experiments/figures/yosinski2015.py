@@ -10,11 +10,11 @@ import numpy as np
 
 from configs.regularizer_search import get_config
 from dreamjax.ascent import ascend
-from dreamjax.centered import about_gray, centered_taps
+from dreamjax.centered import centered_taps
 from dreamjax.figures.figure import Context, Figure, Made
 from dreamjax.figures.kept import kept
 from dreamjax.figures.maps import class_name
-from dreamjax.figures.panels import Panel, draw, stretched
+from dreamjax.figures.panels import Panel, about_gray, draw, stretched
 from dreamjax.figures.record import Expected, Row
 from dreamjax.hparams import Hparam
 from dreamjax.images import load_image
