@@ -71,7 +71,7 @@ LAYERS = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
 
 def hero(context: Context) -> Made:
     """Figure 1: from edges to objects, six channels of each depth."""
-    side, count = 96, context.pick(6, 1)
+    side, steps, count = 80, 96, context.pick(6, 1)
     columns = {
         "Edges": [("conv2d0/pre:{}", "conv1/7x7_s2/pre:{}", 0.0)],
         "Textures": [unit("3a", "{}", "{}")],
@@ -92,7 +92,7 @@ def hero(context: Context) -> Made:
     for number, part in enumerate(context.pick((names[:2], names[2:]), (names,))):
         shown = [u for name in part for u in chosen[name]]
         panels = [[channel_term(*u)] for u in shown]
-        run, config = together(context, f"part{number}", "article", panels, side, 128)
+        run, config = together(context, f"part{number}", "article", panels, side, steps)
         drawn |= dict(zip(shown, run.images[:, 0], strict=True))
     grid = [
         [Panel(drawn[chosen[n][i]], short(chosen[n][i])) for n in names]
@@ -104,13 +104,13 @@ def hero(context: Context) -> Made:
     settings = told("article", config) | {
         "units": {name: [str(u) for u in found] for name, found in chosen.items()}
     }
-    notes = (STAND_IN, "128 steps, the article has 2560.")
+    notes = (STAND_IN, f"{config.steps} steps, the article has 2560.")
     return Made({"": drawing}, (), settings, notes)
 
 
 def objectives(context: Context) -> Made:
     """Figure 3: one neuron, channel, layer, class before and after the softmax."""
-    side, steps = 112, 160
+    side, steps = 96, 128
     size = context.size(side)
     first, second = units(context, side, unit("4b", 452, 1), unit("4d", 479, 2))
     classes = [_class(context, name) for name in ("flamingo", "volcano")]
@@ -179,7 +179,7 @@ def objectives(context: Context) -> Made:
 def _class(context: Context, label: str) -> tuple[int, str]:
     """Returns a class and its label: the one named, or some class of the network."""
     labels = context.model.record.labels
-    shape = tap_shapes(context.model, context.size(112)).get("logits")
+    shape = tap_shapes(context.model, context.size(96)).get("logits")
     if shape is None:
         raise ValueError(
             f"model={context.model.record.name!r} has no classes, which this figure"
@@ -192,14 +192,14 @@ def _class(context: Context, label: str) -> tuple[int, str]:
 
 def diversity(context: Context) -> Made:
     """Figure 6: one picture of a channel, and four that must differ."""
-    side, weight = 96, 100.0
+    side, weight = 80, 100.0
     chosen = units(context, side, *context.pick(DIVERSE, DIVERSE[:1]))
     panels = [
         [channel_term(*u), Term(f'diversity("{after(u)}")', (), w)]
         for u in chosen
         for w in (0.0, weight)
     ]
-    run, config = together(context, "run", "lucid", panels, side, 128, batch=4)
+    run, config = together(context, "run", "lucid", panels, side, 96, batch=4)
     rows, grid = [], []
     for i, u in enumerate(chosen):
         simple, diverse = run.images[2 * i], run.images[2 * i + 1]
@@ -239,7 +239,7 @@ def diversity(context: Context) -> Made:
 
 def directions(context: Context) -> Made:
     """Figure 7, the optimized half: random directions in four layers."""
-    side, count = 96, context.pick(4, 2)
+    side, count = 80, context.pick(4, 2)
     names = context.pick(("3a", "4c", "4d", "5a"), ("3a",))
     taps = [u.tap for u in units(context, side, *(unit(name) for name in names))]
     panels = [
@@ -247,7 +247,7 @@ def directions(context: Context) -> Made:
         for tap in taps
         for seed in range(count)
     ]
-    run, config = together(context, "run", "lucid", panels, side, 128)
+    run, config = together(context, "run", "lucid", panels, side, 96)
     scores = run.scores[config.steps][:, 0]
     grid = [
         [
@@ -280,14 +280,14 @@ def directions(context: Context) -> Made:
 
 def arithmetic(context: Context) -> Made:
     """Figure 8: what two units show together, six by six, beside each alone."""
-    side = 80
+    side = 64
     few = context.pick(6, 2)
     left = units(context, side, *LEFT[:few])
     top = units(context, side, *TOP[:few])
     pairs = list(itertools.product(range(few), range(few)))
     panels = [[channel_term(*left[i]), channel_term(*top[j])] for i, j in pairs]
     panels += [[channel_term(*u)] for u in (*left, *top)]
-    run, config = together(context, "run", "lucid", panels, side, 128)
+    run, config = together(context, "run", "lucid", panels, side, 96)
     scores = run.scores[config.steps][:, 0]
     joint = scores[: few**2].reshape(few, few)
     alone = scores[few**2 :]
@@ -349,7 +349,7 @@ def arithmetic(context: Context) -> Made:
 
 def interpolation(context: Context) -> Made:
     """Figure 9: from one unit to another, in frames that are held together."""
-    side, frames, steps = 96, context.pick(6, 3), 128
+    side, frames, steps = 80, context.pick(6, 3), 96
     pairs = [
         tuple(units(context, side, a, b)) for a, b in context.pick(PAIRS, PAIRS[:1])
     ]
@@ -416,10 +416,10 @@ def interpolation(context: Context) -> Made:
 
 def negative(context: Context) -> Made:
     """Positive and negative pictures of channels, as in Lucid's notebook."""
-    side = 96
+    side = 80
     chosen = units(context, side, *context.pick(SIGNED, SIGNED[:2]))
     panels = [[channel_term(*u, sign)] for sign in (1.0, -1.0) for u in chosen]
-    run, config = together(context, "run", "lucid", panels, side, 128)
+    run, config = together(context, "run", "lucid", panels, side, 96)
     n, scores = len(chosen), run.scores[config.steps][:, 0]
     values = np.concatenate([scores[:n], -scores[n:]])
     grid = [
@@ -452,7 +452,7 @@ def negative(context: Context) -> Made:
 
 def appendix(context: Context) -> Made:
     """Figure 17: channels of every layer."""
-    side, count = 64, context.pick(12, 2)
+    side, count = 64, context.pick(10, 2)
     size = context.size(side)
     shapes = tap_shapes(context.model, size)
     names = context.pick(LAYERS, LAYERS[:2])
@@ -466,7 +466,7 @@ def appendix(context: Context) -> Made:
             for tap in part
         ]
         terms = [[channel_term(*u)] for row in chosen for u in row]
-        run, config = together(context, f"part{number}", "lucid", terms, side, 64)
+        run, config = together(context, f"part{number}", "lucid", terms, side, 48)
         drawn = iter(run.images[:, 0])
         panels += [[Panel(next(drawn), f"{u.channel}") for u in row] for row in chosen]
         rows += [short(row[0]).split(":")[0] for row in chosen]
