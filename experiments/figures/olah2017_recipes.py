@@ -66,7 +66,7 @@ def recipe(
     config.hparams.learning_rate = (0.05,)
     config.hparams.seed = (context.seed,)
     if context.quicktest and config.transforms:
-        config.transforms = "jitter(4)"
+        config.transforms = "roll(4)"
     return config
 
 

@@ -124,7 +124,7 @@ def preconditioning(context: Context) -> Made:
             config,
             snapshots=[n for n in kept if n <= config.steps],
             robust=steps[-1:],
-            judge=context.pick("lucid_standard", "jitter(4)"),
+            judge=context.pick("lucid_standard", "roll(4)"),
         )
         found[setting.name] = run, 0
         if both:
@@ -398,7 +398,8 @@ def robustness(context: Context) -> Made:
     scales = context.pick((1.0, 1.1, 1.2), (1.2,))
     config = recipe(context, "notebook", f"{own}", 64, context.pick(64, 4), **PIXEL)
     config.transforms = (
-        "jitter(amount), rotate(angle_low, angle_high), scale(scale_low, scale_high)"
+        "pad(4), jitter(amount), rotate(angle_low, angle_high),"
+        " scale(scale_low, scale_high)"
     )
     combinations = list(itertools.product(scales, jitters, angles))
     config.sweep = "zip"
@@ -415,7 +416,7 @@ def robustness(context: Context) -> Made:
         "run",
         config,
         robust=(last,),
-        judge=context.pick("lucid_standard", "jitter(4)"),
+        judge=context.pick("lucid_standard", "roll(4)"),
     )
     shown = iter(run.images[:, 0])
     ratios = run.robust[last][:, 0] / run.scores[last][:, 0]
@@ -449,7 +450,7 @@ def robustness(context: Context) -> Made:
     }
     notes = (
         "All are runs of one program; the default of the article's sliders is jitter 8,"
-        " 15 degrees, scale 1.2. Without a border of gray: jitter cuts 8 px off all.",
+        " 15 degrees, scale 1.2.",
         STAND_IN,
     )
     return Made({"": drawing}, rows, settings, notes)
