@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from dreamjax.errors import require
 from dreamjax.report.plots import GRID, INK, STYLE
 
-ROW, COLUMN = 0.32, 1.25  # inches
+ROW, COLUMN = 0.32, 1.5  # inches
 LETTER = 0.075  # inches of a letter of a row's name
 
 
