@@ -112,7 +112,7 @@ def objectives(context: Context) -> Made:
     """Figure 3: one neuron, channel, layer, class before and after the softmax."""
     side, steps = 96, 128
     size = context.size(side)
-    first, second = units(context, side, unit("4b", 452, 1), unit("4d", 479, 2))
+    first, second = units(context, side, unit("4b", 452, 77), unit("4e", 710, 276))
     classes = [_class(context, name) for name in ("flamingo", "volcano")]
     kinds = {
         "neuron": [
