@@ -32,7 +32,7 @@ from dreamjax.objectives import Objective, check_objective
 from dreamjax.optimizers import make_optimizer, optimizer_hparams
 from dreamjax.params.color import read_color_space
 from dreamjax.params.image import STARTS, image_param
-from dreamjax.params.spatial import SPATIAL
+from dreamjax.params.spatial import FREQUENCIES, SPATIAL
 from dreamjax.plan import stages
 from dreamjax.projections import PROJECTIONS
 from dreamjax.regularizers import REGULARIZERS
@@ -348,7 +348,7 @@ def _read_names(
         read |= {name, *REGULARIZERS[name].hparams}
     for name in projections:
         read |= set(PROJECTIONS[name].hparams)
-    read |= {"decay_power"} if config["param"] == "fourier" else set()
+    read |= {"decay_power"} if config["param"] in FREQUENCIES else set()
     read |= {"init_std"} if config["start"] == "noise" else set()
     read |= {"redirect_steps"} if config["redirect_relu"] else set()
     return frozenset(read)

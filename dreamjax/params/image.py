@@ -68,7 +68,7 @@ def image_param(
     adding the mean color (0.5 for color="rgb").
 
     Args:
-      spatial: "pixel", "fourier" or "laplacian".
+      spatial: "pixel", "fourier", "laplacian" or "lowres-shared".
       size: (H, W) in pixels.
       batch: B, images of one run.
       channels: 1 (gray), 3, or any number; color="decorrelated" needs 3.
