@@ -1,7 +1,6 @@
 """What the figures of dreams are made with: likeness, traces, classes, seams."""
 
 import io
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +28,6 @@ from dreamjax.deepdream.seams import error_by_distance, tiled_gradient
 from dreamjax.deepdream.studio import make_easel, make_painter, open_studio
 from dreamjax.deepdream.trace import trace_dream
 from dreamjax.figures.film import gif
-from dreamjax.figures.kept import kept
 from dreamjax.figures.panels import standardized
 from dreamjax.filters import gaussian_blur
 from dreamjax.hparams import Hparam
@@ -189,20 +187,6 @@ def test_tiles_without_overlap_are_wrong_at_their_seams():
     assert np.abs(moved[4:6] - whole[4:6]).max() > 0.1  # the seams of the shifted tiles
     with pytest.raises(ValueError, match="multiples of 5"):
         tiled_gradient(slope, image, 5)
-
-
-def test_arrays_are_made_once_for_a_recipe(tmp_path):
-    calls = []
-
-    def make(value):
-        calls.append(value)
-        return {"a": np.full(3, value)}
-
-    for value in (1, 1, 2):
-        recipe = {"value": value}
-        found = kept(tmp_path / "x.npz", recipe, partial(make, value))
-        assert found["a"].tolist() == [value] * 3
-    assert calls == [1, 2]
 
 
 def test_a_small_film_plays_every_frame():

@@ -208,9 +208,13 @@ def test_neurons_of_several_layers_are_runs_of_one_program():
     aim_at(config, [Neuron("b", 2), Neuron("a/pre", 5, -1.0), Neuron("b", 1)])
     experiment = build(config)
     told = [experiment.told(run) for run in range(3)]
-    assert [run["w0"] for run in told] == [1, 0, 1]
-    assert [run["u0"] for run in told] == [2, 0, 1]
-    assert [(run["w1"], run["u1"]) for run in told] == [(0, 0), (-1, 5), (0, 0)]
+    assert [run["weight0"] for run in told] == [1, 0, 1]
+    assert [run["unit0_0"] for run in told] == [2, 0, 1]
+    assert [(run["weight1"], run["unit1_0"]) for run in told] == [
+        (0, 0),
+        (-1, 5),
+        (0, 0),
+    ]
     taps = {
         "b": jnp.arange(4.0).reshape(1, 1, 1, 4),
         "a/pre": 10 + jnp.arange(6.0).reshape(1, 1, 1, 6),

@@ -5,8 +5,6 @@ come about needs those of many steps: this is the same run by `dreamjax.ascent`,
 one file, so that a figure is drawn again without climbing again.
 """
 
-import io
-import json
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -21,7 +19,7 @@ from dreamjax.build import build
 from dreamjax.config import plain
 from dreamjax.dream import Pieces, score_images
 from dreamjax.figures.figure import Context
-from dreamjax.files import write_bytes
+from dreamjax.figures.kept import kept
 from dreamjax.models.layers import PLAIN
 from dreamjax.models.model import Model
 from dreamjax.text import parse_transforms
@@ -74,18 +72,14 @@ def climb(
       ValueError: as `build` and `ascend`.
     """
     wanted = sorted({*snapshots, config.steps})
-    told = json.dumps(
-        {
-            "config": plain(config),
-            "weights": [context.model.record.name, context.model.record.sha256],
-            "kept": [wanted, sorted(robust), judge],
-        },
-        sort_keys=True,
-    )
-    path = context.workdir / f"{name}.npz"
-    kept = _read(path.read_bytes(), told) if path.exists() else None
+    recipe = {
+        "config": plain(config),
+        "weights": (context.model.record.name, context.model.record.sha256),
+        "kept": (wanted, sorted(robust), judge),
+    }
     experiment = build(config, context.model)
-    if kept is None:
+
+    def make() -> dict[str, np.ndarray]:
         pieces = experiment.pieces(tuple(config.size))
         lanes = even_lanes(len(experiment.runs))
         found = ascend(
@@ -101,24 +95,26 @@ def climb(
         look = parse_transforms(judge, factories=TRANSFORMS)[0]
         shaken = pieces._replace(transform=chain(*look))
         draw = _scorer(context.model, shaken, experiment.values, lanes)
-        kept = {"curve": found.trace.score}
+        made = {"curve": found.trace.score}
         for step in wanted:
-            kept[f"images {step}"] = found.snapshots[step]
-            kept[f"scores {step}"] = score(found.snapshots[step], None)
+            made[f"images {step}"] = found.snapshots[step]
+            made[f"scores {step}"] = score(found.snapshots[step], None)
         for step in robust:
             draws = [draw(found.snapshots[step], i) for i in range(DRAWS)]
-            kept[f"robust {step}"] = np.mean(draws, axis=0)
-        _write(path, kept, told)
+            made[f"robust {step}"] = np.mean(draws, axis=0)
         report_frozen(context, name, found.alive)
-    snapshots_ = {step: kept[f"images {step}"] for step in wanted}
+        return made
+
+    made = kept(context.workdir / f"{name}.npz", recipe, make)
+    snapshots_ = {step: made[f"images {step}"] for step in wanted}
     varying = [n for n in experiment.runs[0] if n in experiment.values]
     return Climb(
         runs=[{n: run[n] for n in varying} for run in experiment.runs],
         images=snapshots_[config.steps],
         snapshots=snapshots_,
-        scores={step: kept[f"scores {step}"] for step in wanted},
-        robust={step: kept[f"robust {step}"] for step in sorted(robust)},
-        curve=kept["curve"],
+        scores={step: made[f"scores {step}"] for step in wanted},
+        robust={step: made[f"robust {step}"] for step in sorted(robust)},
+        curve=made["curve"],
     )
 
 
@@ -179,17 +175,3 @@ def _scorer(
         return np.concatenate(parts)
 
     return score
-
-
-def _write(path: Any, arrays: Mapping[str, np.ndarray], told: str) -> None:
-    data = io.BytesIO()
-    np.savez(data, told=np.asarray(told), **arrays)
-    write_bytes(path, data.getvalue())
-
-
-def _read(data: bytes, told: str) -> dict[str, np.ndarray] | None:
-    """Returns the arrays of a file of `_write`, or None if others were asked for."""
-    with np.load(io.BytesIO(data)) as file:
-        if str(file["told"]) != told:
-            return None
-        return {name: file[name] for name in file.files if name != "told"}

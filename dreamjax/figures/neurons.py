@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from dreamjax.errors import choose, require
+from dreamjax.errors import choose
+from dreamjax.figures.mixture import Term, mixture
 
 CALLS = ("channel", "random_direction")
 
@@ -27,24 +28,15 @@ class Neuron(NamedTuple):
 def aim_at(config: ConfigDict, neurons: Sequence[Neuron], call: str = "channel"):
     """Makes a config one run for each neuron, in their order.
 
-    The objective is `Σ_i w_i · call(tap_i, u_i)` over all layers, with the w_i of a run
-    0 but for its own: layers are static, weights and units are not.
-
     Args:
-      config: unlocked; its objective, sweep, rows and hyperparameters w0, u0, … are
-        set.
+      config: unlocked; its objective, sweep, rows and hyperparameters are set
+        (`dreamjax.figures.mixture`).
       neurons: at least one.
       call: "channel", or "random_direction" with seeds for units.
     """
-    require(len(neurons) > 0, "neurons", tuple(neurons), "at least one")
     choose("call", call, CALLS)
-    taps = list(dict.fromkeys(neuron.tap for neuron in neurons))
-    config.objective = " + ".join(
-        f'w{i} * {call}("{tap}", u{i})' for i, tap in enumerate(taps)
-    )
-    config.sweep, config.rows = "zip", "u0"
-    for i, tap in enumerate(taps):
-        own = [neuron.tap == tap for neuron in neurons]
-        pairs = list(zip(neurons, own, strict=True))
-        config.hparams[f"w{i}"] = tuple(n.sign if yes else 0.0 for n, yes in pairs)
-        config.hparams[f"u{i}"] = tuple(n.unit if yes else 0 for n, yes in pairs)
+    panels = [[Term(f'{call}("{n.tap}", {{}})', (n.unit,), n.sign)] for n in neurons]
+    config.objective, hparams = mixture(panels)
+    config.sweep, config.rows = "zip", "unit0_0"
+    for name, values in hparams.items():
+        config.hparams[name] = values

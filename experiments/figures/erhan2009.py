@@ -16,9 +16,9 @@ from dreamjax.belief.maximize import Maxima, maximize
 from dreamjax.belief.training import Recipe
 from dreamjax.belief.units import clamped_samples, combined_filters
 from dreamjax.figures.figure import Context, Figure, Made
+from dreamjax.figures.kept import kept_in
 from dreamjax.figures.panels import Panel, draw
 from dreamjax.figures.record import Expected, Row
-from dreamjax.figures.remembered import remembered
 from dreamjax.figures.tiles import tiled
 from dreamjax.images import load_image
 from dreamjax.report.plots import histograms
@@ -98,7 +98,7 @@ def trained(context: Context, given: data.Data, recipes: dict[str, Recipe]) -> T
         about = {"recipe": recipe._asdict(), "seed": context.seed, "name": given.name}
         sample = given.images[:: max(1, len(given.images) // 100)]
         about |= {"sample": sample, "count": len(given.images)}
-        found = remembered(folder, about, make)
+        found = kept_in(folder, about, make)
         stacks[name] = tuple(
             Layer(*(found[f"{number}.{field}"] for field in Layer._fields))
             for number in range(len(recipe.units))
