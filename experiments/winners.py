@@ -117,7 +117,7 @@ def drawn(lines: list[tuple[str, Path, Setting]]):
         ", ".join(str(get(row, n)) for n in WITHIN.value if n in row["hparams"])
         for row in lines[0][2].rows
     ]
-    return draw(panels, rows=labels, columns=columns, side=1.9)
+    return draw(panels, rows=labels, columns=columns, side=1.5)
 
 
 def panel(workdir: Path, row: dict) -> Panel:

@@ -1,5 +1,6 @@
 """Panels of a figure as one picture: a grid with labels and a caption under each."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from dreamjax.report.plots import STYLE
 
 SIDE = 1.6  # inches of a panel
 LETTER = 0.068  # inches of a row label's letter
+SMALL = 0.056  # inches of a caption's letter
 
 
 class Panel(NamedTuple):
@@ -52,6 +54,9 @@ def draw(
     require(height > 0 and width > 0, "panels", panels, "at least one")
     for name, labels, count in (("rows", rows, height), ("columns", columns, width)):
         require(len(labels) in (0, count), name, tuple(labels), f"{count} labels")
+    panels = [
+        [p._replace(caption=_wrapped(p.caption, side)) for p in r] for r in panels
+    ]
     captions = max(
         (panel.caption.count("\n") + 1) * bool(panel.caption)
         for row in panels
@@ -88,6 +93,12 @@ def draw(
                 if panel.image is not None:
                     _show(axes, panel)
     return figure
+
+
+def _wrapped(caption: str, side: float) -> str:
+    """Returns a caption in lines as wide as its panel; wider ones would shrink it."""
+    letters = max(8, int(side / SMALL))
+    return "\n".join(textwrap.fill(line, letters) for line in caption.splitlines())
 
 
 def _show(axes, panel: Panel) -> None:

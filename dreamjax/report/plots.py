@@ -18,6 +18,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from dreamjax.errors import require
 
@@ -332,12 +333,20 @@ def svg(figure: Figure, *, inline: bool = False) -> str:
     return text.replace("<svg ", '<svg role="img" ', 1)
 
 
-def png(figure: Figure, *, dpi: int = 2 * DPI) -> bytes:
-    """Returns a figure as a PNG on white; 200 dpi are 1280 px for a single plot."""
+def png(figure: Figure, *, dpi: int = 2 * DPI, colors: int | None = None) -> bytes:
+    """Returns a figure as a PNG on white; 200 dpi are 1280 px for a single plot.
+
+    With `colors` it has a palette of so many, which makes a plot three times as small.
+    """
     file = io.BytesIO()
     with matplotlib.rc_context(STYLE):
         figure.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
-    return file.getvalue()
+    if colors is None:
+        return file.getvalue()
+    small = io.BytesIO()
+    picture = Image.open(file).convert("RGB").quantize(colors, dither=Image.Dither.NONE)
+    picture.save(small, format="PNG", optimize=True)
+    return small.getvalue()
 
 
 def _figure(size: tuple[float, float], title: str) -> Figure:
