@@ -248,8 +248,10 @@ def test_what_cannot_be_is_said(model, folder, mined):
 
 
 def test_credits_of_what_is_shown(tmp_path):
-    assert credits_of(tmp_path, ["a.jpg"]) is None
-    lines = "picture,author\nb.jpg,Bo\na.jpg,Ada\n"
+    pictures = [tmp_path / "b.jpg", tmp_path / "sub" / "a.jpg"]
+    assert credits_of(pictures) is None
+    lines = "picture,author\nsub/a.jpg,Ada\nb.jpg,Bo\n"
     (tmp_path / "CREDITS.csv").write_text(lines)
-    assert credits_of(tmp_path, ["a.jpg"]) == b"picture,author\na.jpg,Ada\n"
-    assert credits_of(tmp_path, ["c.jpg"]) is None
+    assert credits_of(pictures[:1]) == b"picture,author\nb.jpg,Bo\n"
+    assert credits_of(pictures) == b"picture,author\nb.jpg,Bo\nsub/a.jpg,Ada\n"
+    assert credits_of([tmp_path / "c.jpg"]) is None
