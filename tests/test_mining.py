@@ -15,6 +15,7 @@ from dreamjax.mining.choose import as_record, box, statistics
 from dreamjax.mining.credits import credits_of
 from dreamjax.mining.files import Shown, write_layer
 from dreamjax.mining.ledger import draws
+from dreamjax.mining.panels import FRAME, example_panels
 from dreamjax.mining.windows import Window, look, look_at, windows
 from dreamjax.models.layers import PLAIN
 from tests.tiny import RECORD, tiny_model
@@ -232,6 +233,18 @@ def test_records_and_a_sheet(mined, tmp_path):
     assert 0 < bottom - top <= 4 and 0 < right - left <= 4
     sheet = Image.open(paths[1])
     assert sheet.width > 600 and np.asarray(sheet).std() > 10
+
+
+def test_examples_are_panels(mined):
+    best = examples(mined, "a/pre", 0, "top", 2)
+    panels = example_panels(mined, best, 3)
+    assert [panel.caption for panel in panels] == [
+        *(f"{one.score:.3g}" for one in best),
+        "",
+    ]
+    seen = look_at(mined.folder / best[0].picture, SIZE, best[0].window)
+    np.testing.assert_array_equal(panels[0].image[1:-1, 1:-1], seen[1:-1, 1:-1])
+    assert (panels[0].image[0] == FRAME).all() and panels[2].image is None
 
 
 def test_what_cannot_be_is_said(model, folder, mined):

@@ -188,6 +188,7 @@ def fig04(context: Context) -> Made:
         title=title,
         rows=[label(*neuron) for neuron in chosen],
         columns=["optimization", *(f"photo {i + 1}" for i in range(count))],
+        side=1.3,
     )
     return Made(
         {"": drawing},
@@ -246,7 +247,7 @@ def fig05(context: Context) -> Made:
             title=title,
             rows=[label(*neuron) for neuron in chosen[where]],
             columns=columns,
-            side=1.25,
+            side=1.05,
         )
         for part, where in (("", slice(half)), ("more", slice(half, None)))
     }
@@ -305,7 +306,7 @@ def fig07(context: Context) -> Made:
         title=title,
         rows=names,
         columns=["optimization", *(f"photo {i + 1}" for i in range(count))],
-        side=1.25,
+        side=1.1,
     )
     return Made(
         {"": drawing},
