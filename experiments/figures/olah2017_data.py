@@ -247,7 +247,7 @@ def fig05(context: Context) -> Made:
             title=title,
             rows=[label(*neuron) for neuron in chosen[where]],
             columns=columns,
-            side=1.05,
+            side=1.0,
         )
         for part, where in (("", slice(half)), ("more", slice(half, None)))
     }
