@@ -15,6 +15,7 @@ from dreamjax.mining.choose import as_record, box, statistics
 from dreamjax.mining.credits import credits_of
 from dreamjax.mining.files import Shown, write_layer
 from dreamjax.mining.ledger import draws
+from dreamjax.mining.panels import FRAME, example_panels
 from dreamjax.mining.windows import Window, look, look_at, windows
 from dreamjax.models.layers import PLAIN
 from tests.tiny import RECORD, tiny_model
@@ -234,6 +235,18 @@ def test_records_and_a_sheet(mined, tmp_path):
     assert sheet.width > 600 and np.asarray(sheet).std() > 10
 
 
+def test_examples_are_panels(mined):
+    best = examples(mined, "a/pre", 0, "top", 2)
+    panels = example_panels(mined, best, 3)
+    assert [panel.caption for panel in panels] == [
+        *(f"{one.score:.3g}" for one in best),
+        "",
+    ]
+    seen = look_at(mined.folder / best[0].picture, SIZE, best[0].window)
+    np.testing.assert_array_equal(panels[0].image[1:-1, 1:-1], seen[1:-1, 1:-1])
+    assert (panels[0].image[0] == FRAME).all() and panels[2].image is None
+
+
 def test_what_cannot_be_is_said(model, folder, mined):
     with pytest.raises(ValueError, match='Did you mean "a/pre"'):
         mine(model, ["a/pr"], folder, ASKED)
@@ -248,8 +261,10 @@ def test_what_cannot_be_is_said(model, folder, mined):
 
 
 def test_credits_of_what_is_shown(tmp_path):
-    assert credits_of(tmp_path, ["a.jpg"]) is None
-    lines = "picture,author\nb.jpg,Bo\na.jpg,Ada\n"
+    pictures = [tmp_path / "b.jpg", tmp_path / "sub" / "a.jpg"]
+    assert credits_of(pictures) is None
+    lines = "picture,author\nsub/a.jpg,Ada\nb.jpg,Bo\n"
     (tmp_path / "CREDITS.csv").write_text(lines)
-    assert credits_of(tmp_path, ["a.jpg"]) == b"picture,author\na.jpg,Ada\n"
-    assert credits_of(tmp_path, ["c.jpg"]) is None
+    assert credits_of(pictures[:1]) == b"picture,author\nb.jpg,Bo\n"
+    assert credits_of(pictures) == b"picture,author\nb.jpg,Bo\nsub/a.jpg,Ada\n"
+    assert credits_of([tmp_path / "c.jpg"]) is None

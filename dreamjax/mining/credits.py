@@ -2,24 +2,31 @@
 
 import csv
 import io
-from collections.abc import Collection
+from collections.abc import Iterable
 from pathlib import Path
 
 LIST = "CREDITS.csv"
 
 
-def credits_of(folder: Path, shown: Collection[str]) -> bytes | None:
-    """Returns the lines of a folder's CREDITS.csv about some pictures, as CSV.
+def credits_of(pictures: Iterable[Path]) -> bytes | None:
+    """Returns the lines about some pictures of the lists in their folders, as CSV.
 
-    The list's first column is the picture's name in the folder; author, license and
-    source are the usual others. None where there is no list, or it names none of them.
+    A list is a CREDITS.csv in the folder of a picture or one above it, the nearest. Its
+    first column is the picture's name from there; author, license and source are the
+    usual others. None where no list names one of them.
     """
-    path = Path(folder) / LIST
-    if not path.is_file():
-        return None
-    with path.open(encoding="utf-8", newline="") as file:
-        head, *lines = list(csv.reader(file))
-    found = sorted(line for line in lines if line and line[0] in set(shown))
+    lists: dict[Path, list[list[str]]] = {}
+    head, found = [], []
+    for path in sorted(set(map(Path, pictures))):
+        folder = next((p for p in path.parents if (p / LIST).is_file()), None)
+        if folder is None:
+            continue
+        if folder not in lists:
+            text = (folder / LIST).read_text(encoding="utf-8")
+            lists[folder] = list(csv.reader(io.StringIO(text)))
+        name = path.relative_to(folder).as_posix()
+        head = head or lists[folder][0]
+        found += [line for line in lists[folder][1:] if line and line[0] == name]
     if not found:
         return None
     text = io.StringIO()

@@ -26,7 +26,7 @@ from dreamjax.params.spatial import fourier
 
 PAPER = "Olah, Mordvintsev & Schubert 2017, Feature Visualization"
 NETWORK = "googlenet.bvlc-noaux"
-PHOTO_SIDE, DREAM_SIDE, STEPS = 224, 128, 128
+PHOTO_SIDE, DREAM_SIDE, STEPS = 224, 128, 96
 DEPTHS = {"3a": 0.25, "4a": 0.4, "4b": 0.5, "4c": 0.6, "4d": 0.7, "4e": 0.8, "5a": 0.9}
 WHY_OPTIMIZE = (("4a", 6), ("4a", 240), ("4a", 453), ("4a", 492))
 SPECTRUM = (
@@ -148,7 +148,7 @@ def settings_of(context: Context, data: Shared) -> dict:
 
 def photo_files(data: Shared, shown: set[str]) -> dict[str, bytes]:
     """Returns the credits of the photos shown, where their folder has a list."""
-    found = credits_of(data.mined.folder, shown)
+    found = credits_of(data.mined.folder / name for name in shown)
     return {} if found is None else {"photos.csv": found}
 
 
@@ -188,6 +188,7 @@ def fig04(context: Context) -> Made:
         title=title,
         rows=[label(*neuron) for neuron in chosen],
         columns=["optimization", *(f"photo {i + 1}" for i in range(count))],
+        side=1.3,
     )
     return Made(
         {"": drawing},
@@ -246,7 +247,7 @@ def fig05(context: Context) -> Made:
             title=title,
             rows=[label(*neuron) for neuron in chosen[where]],
             columns=columns,
-            side=1.25,
+            side=1.0,
         )
         for part, where in (("", slice(half)), ("more", slice(half, None)))
     }
@@ -305,7 +306,7 @@ def fig07(context: Context) -> Made:
         title=title,
         rows=names,
         columns=["optimization", *(f"photo {i + 1}" for i in range(count))],
-        side=1.25,
+        side=1.1,
     )
     return Made(
         {"": drawing},

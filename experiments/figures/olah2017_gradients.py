@@ -1,5 +1,7 @@
 """Olah, Mordvintsev & Schubert 2017: what the gradient of a network looks like."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +15,7 @@ from dreamjax.inside import tap_gradients
 from dreamjax.measures.checkerboard import parity_by_chance, parity_contrast
 from dreamjax.measures.spectrum import power, radial_mean, slope_of
 from dreamjax.metrics.picture import gray_share
+from dreamjax.mining.credits import credits_of
 from dreamjax.models.layers import PLAIN
 from dreamjax.models.model import tap_shapes
 from dreamjax.steepest import METRICS, metric, steepest
@@ -33,10 +36,10 @@ WINDOWS = 0.484  # parity contrast of the number of windows of a 3×3 pool of st
 FIT = (0.03, 0.3)  # cycles per pixel of a slope
 
 
-def photos_of(context: Context) -> list[np.ndarray]:
+def photos_of(context: Context) -> dict[Path, np.ndarray]:
     """Returns up to 16 of the photos, from all over their list."""
     chosen = spread(context.photos, context.pick(PHOTOS, 2))
-    return [load_image(path, context.size(SIDE)) for path in chosen]
+    return {path: load_image(path, context.size(SIDE)) for path in chosen}
 
 
 def class_score(taps) -> jax.Array:
@@ -49,7 +52,7 @@ def class_score(taps) -> jax.Array:
 
 def fig11(context: Context) -> Made:
     """Checkerboards in the gradient, layer by layer."""
-    size, photos = context.size(SIDE), photos_of(context)
+    size, photos = context.size(SIDE), list(photos_of(context).values())
     names = layers_like(context.model, size, LAYERS)
 
     @jax.jit
@@ -143,7 +146,8 @@ TITLES = {
 
 def fig14(context: Context) -> Made:
     """Directions of steepest ascent under four metrics."""
-    photos, hp = photos_of(context), {"decay_power": jnp.float32(1.0)}
+    chosen, hp = photos_of(context), {"decay_power": jnp.float32(1.0)}
+    photos = list(chosen.values())
 
     @jax.jit
     def directions(variables, image):
@@ -192,7 +196,7 @@ def fig14(context: Context) -> Made:
         [Panel(photo), *(Panel(about_gray(found[name][i])) for name in METRICS)]
         for i, photo in enumerate(photos[:SHOWN])
     ]
-    half = len(panels) // 2
+    half, listed = len(panels) // 2, credits_of(list(chosen)[:SHOWN])
     grid = [a + b for a, b in zip(panels[:half], panels[half:], strict=True)]
     title = f"Steepest ascent of the class logit ({context.model.record.name})"
     columns = ["photo", *TITLES.values()] * 2
@@ -212,6 +216,7 @@ def fig14(context: Context) -> Made:
             " decorrelation alone brings out colors: at low frequencies the gradient"
             " is color rather than luminance.",
         ),
+        files={"photos.csv": listed} if listed else {},
     )
 
 
