@@ -24,12 +24,14 @@ from dreamjax.measures.gradient_histogram import gradient_histogram, intersectio
 from dreamjax.measures.spectrum import high_frequency
 from dreamjax.models.model import tap_shapes
 from dreamjax.report.plots import STYLE, Curve, curves
+from experiments.figures.mv2015 import MEASURED as FORMER
 from experiments.figures.mv2015 import (
     NETWORK,
     Layer,
     layers_of,
     percent,
     photo_of,
+    study,
 )
 
 PAPER = "Mahendran & Vedaldi 2016, Visualizing deep networks using natural pre-images"
@@ -305,7 +307,7 @@ def histogram_of(image: np.ndarray) -> np.ndarray:
 
 
 def table(context: Context) -> Made:
-    """The recipe's errors at 224 px beside an independent run."""
+    """The errors of the recipes of 2016 and 2015 at 224 px, one photo."""
     model, size = context.model, context.size(224)
     photo, golden = photo_of(context)
     x = own_units(model, photo[None])
@@ -331,11 +333,19 @@ def table(context: Context) -> Made:
             near = Expected(m.error, "measured", relative=0.1, network=NETWORK)
             name = f"{tap}, C {m.fidelity:g}"
             rows.append(Row(f"{name}: error [%]", error, near if golden else None))
-            bars.append((name, error, m.error))
+            bars.append((f"2016: {name}", error, m.error))
             if m.psnr is not None:
                 near = Expected(m.psnr, "measured", absolute=1.0, network=NETWORK)
                 rows.append(Row(f"{name}: PSNR [dB]", ratio, near if golden else None))
             traces[name] = percent(made.curve[:, i, 0])
+    older = study(context)
+    names = {layer.name: tap for tap, layer in older.chosen.items()}
+    for m in FORMER:
+        tap = names.get(m.name)
+        if (tap, m.tv) in older.found:
+            bars.append(
+                (f"2015: {tap}, λ {m.tv:g}", older.found[tap, m.tv][0], m.error)
+            )
     return Made(
         {"": bars_of(bars, golden, f"Inversion errors, {model.record.name}")},
         rows,
@@ -344,6 +354,7 @@ def table(context: Context) -> Made:
             "100 updates, where the paper has 350. The measured values are of a golden"
             " retriever of ImageNet, given by --photos and not shown"
             + ("." if golden else "; it is not here, so they judge nothing."),
+            "The rows of 2015 are those of mv2015.table3, which has their numbers.",
         ),
         traces,
     )
