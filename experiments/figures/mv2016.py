@@ -131,7 +131,7 @@ def grid_of(context: Context) -> Grid:
     model, size = context.model, context.size(SIDE)
     photos = np.stack([context.photo(i, size) for i in range(2)])
     x = own_units(model, photos)
-    taps = list(layers_of(context, LAYERS))
+    taps = list(layers_of(context, context.pick(LAYERS, LAYERS[-1:])))
     goals, steps = cvpr2015.features(model, taps, x), strides(context, taps)
     count, runs = len(photos), len(photos) * len(WEIGHTS)
     images, errors, same, free, longest = {}, {}, {}, {}, 0.0
@@ -311,7 +311,7 @@ def table(context: Context) -> Made:
     model, size = context.model, context.size(224)
     photo, golden = photo_of(context)
     x = own_units(model, photo[None])
-    wanted = [Layer(m.name, 0.5, 0) for m in MEASURED]
+    wanted = [Layer(m.name, 0.5, 0) for m in MEASURED][:: context.pick(1, 99)]
     chosen = layers_of(context, list(dict.fromkeys(wanted)))
     goals, steps = cvpr2015.features(model, list(chosen), x), strides(context, chosen)
     rows, bars, traces = [], [], {}
@@ -401,7 +401,7 @@ def max_mosaic(context: Context) -> Made:
     count = context.pick(min(8, max(2, len(context.photos))), 2)
     photos = own_units(model, np.stack([context.photo(i, size) for i in range(count)]))
     chosen = {}
-    for filters in MOSAICS:
+    for filters in context.pick(MOSAICS, MOSAICS[:1]):
         tap = context.layer(filters.name, filters.depth, 224)
         chosen.setdefault(tap, filters)
     seen = cvpr2015.features(model, list(chosen), photos)
