@@ -13,7 +13,7 @@ from matplotlib.figure import Figure as Drawing
 
 from dreamjax.deepdream.reach import Reach, measure_reach
 from dreamjax.figures.figure import Context, Figure, Made
-from dreamjax.figures.panels import Panel, boxed, draw
+from dreamjax.figures.panels import Panel, boxed, draw, stretched
 from dreamjax.figures.record import Expected, Row
 from dreamjax.inversion import cvpr2015, ijcv2016
 from dreamjax.inversion.compare import as_rgb, own_units, psnr, solved, top_classes
@@ -432,7 +432,7 @@ def max_mosaic(context: Context) -> Made:
             gains.append(float(found[y, x, place] / most[place]))
             boxes.append(box_of(reach, y, x, pixels))
         side = layout.columns * layout.side * reach.stride
-        shown = boxed(image, boxes) if number > 1 else image
+        shown = boxed(stretched(image), boxes)
         panels.append(
             Panel(
                 shown[:side, :side],
@@ -462,7 +462,7 @@ def max_mosaic(context: Context) -> Made:
     )
 
 
-STRENGTH = 10.0
+STRENGTH = 1.0
 
 
 def unit_of(layout: ijcv2016.Mosaic, place: int) -> tuple[int, int]:
@@ -502,7 +502,7 @@ def categories(context: Context) -> Made:
     for i, (index, name) in enumerate(names.items()):
         p = float(found["probabilities"][i, index])
         first.append(found["probabilities"][i].argmax() == index)
-        panels.append(Panel(images[i], f"{name}\np = {p:.2f}"))
+        panels.append(Panel(stretched(images[i]), f"{name}\np = {p:.2f}"))
         rows.append(Row(f"{name}: probability", p))
     rows.append(
         Row(
@@ -517,7 +517,10 @@ def categories(context: Context) -> Made:
         {"": draw([panels[:half], panels[half:]], title=title)},
         rows,
         {"C": STRENGTH, "updates": 100, "side": SIDE},
-        (f"{SIDE} px and 100 updates, where the paper has 300.",),
+        (
+            f"{SIDE} px and 100 updates, where the paper has 300.",
+            "Contrast is stretched.",
+        ),
     )
 
 
@@ -636,7 +639,10 @@ def variants(context: Context) -> Made:
             part = slice(3 * row, 3 * row + 3)
             panels.append(
                 [
-                    Panel(image, f"fine detail {f:.3f}")
+                    Panel(
+                        image if name == "inversion" else stretched(image),
+                        f"fine detail {f:.3f}",
+                    )
                     for image, f in zip(images[part], fine[part], strict=True)
                 ]
             )
@@ -665,6 +671,7 @@ def variants(context: Context) -> Made:
         (
             "Fine detail: the share of power above .25 cycles per pixel."
             f" {SIDE} px; 70 and 80 updates, where the paper has 350 and 300.",
+            "The contrast of the class is stretched for show.",
         ),
     )
 
