@@ -50,6 +50,10 @@ SHALLOW = 3
 """Layers, from the first, where the paper's classes are nearly always kept."""
 
 UPDATES = (60, 10)
+UNFINISHED = (
+    "a fifth of the paper's updates: the errors of the last ten, without jitter, still"
+    " fall by up to 30 points"
+)
 
 
 class Measured(NamedTuple):
@@ -190,6 +194,7 @@ def inversion(context: Context) -> Made:
             "least fall of a layer's mean error from one C to the next [%]",
             falls,
             Expected(0, "derived", kind="at least"),
+            why=UNFINISHED,
         ),
         Row(
             "longest color of all pictures [gray levels]",
@@ -204,7 +209,7 @@ def inversion(context: Context) -> Made:
     columns = ["", *(f"C = {weight:g}" for weight in WEIGHTS)]
     labels = [tap.replace("/", "\n") for tap in grid.taps]
     return Made(
-        {"": draw(panels, title=title, rows=labels, columns=columns, side=1.25)},
+        {"": draw(panels, title=title, rows=labels, columns=columns, side=1.15)},
         rows,
         {"side": SIDE, "updates": UPDATES, "C": WEIGHTS, "layers": grid.taps},
         (f"{SIDE} px and {sum(UPDATES)} updates, where the paper has 350.",),
@@ -226,18 +231,20 @@ def curves_(context: Context) -> Made:
         i: tap.split("/")[0].removeprefix("inception_") for i, tap in enumerate(taps)
     }
     error, natural, kept = [], [], []
-    wanted = np.mean([histogram_of(photo) for photo in grid.photos], axis=0)
+    photos = [histogram_of(photo) for photo in grid.photos]
 
     def naturalness(images: np.ndarray) -> float:
-        return intersection(np.mean([histogram_of(i) for i in images], axis=0), wanted)
+        """Returns the mean intersection of pictures [N, …] with their own photos."""
+        pairs = zip(images, photos, strict=True)
+        return float(np.mean([intersection(histogram_of(i), p) for i, p in pairs]))
 
     scores = np.asarray(
         [[naturalness(grid.images[t][:, i]) for i in range(len(WEIGHTS))] for t in taps]
     )
-    free = np.asarray([naturalness(grid.free[tap][None]) for tap in taps])
-    one = np.asarray(
-        [naturalness(grid.images[t][:1, WEIGHTS.index(FREE)]) for t in taps]
-    )
+    own = photos[0]
+    free = np.asarray([intersection(histogram_of(grid.free[t]), own) for t in taps])
+    held = [grid.images[tap][0, WEIGHTS.index(FREE)] for tap in taps]
+    one = np.asarray([intersection(histogram_of(image), own) for image in held])
     for i, weight in enumerate(WEIGHTS):
         values = np.stack([grid.errors[tap][:, i] for tap in taps], axis=1)  # [N, L]
         mean, half = values.mean(axis=0), interval(values)
@@ -247,7 +254,7 @@ def curves_(context: Context) -> Made:
         if grid.same is not None:
             share = [float(grid.same[tap][:, i].mean()) for tap in taps]
             kept.append(Curve(label, x, share))
-    natural.append(Curve("no penalty", x, free))
+    natural.append(Curve("C = 100, no penalty", x, free))
     keys = {"x_label": "layer", "marks": True, "ticks": ticks}
     name = context.model.record.name
     drawings = {
@@ -325,7 +332,7 @@ def table(context: Context) -> Made:
                 fidelity=np.asarray([m.fidelity for m in values], np.float32)
             ),
             jitter=ijcv2016.jitter_of(steps[tap]),
-            steps=(85, 15),
+            steps=(60, 40),
         )
         for i, m in enumerate(values):
             error = float(percent(made.errors[i, 0]))
