@@ -394,10 +394,11 @@ class Filters(NamedTuple):
 
 
 MOSAICS = (
-    Filters("conv1/7x7_s2", 0.0, 25),
-    Filters("conv2/3x3", 0.1, 25),
-    Filters("inception_3a/output", 0.2, 9),
-    Filters("inception_4a/output", 0.4, 1),
+    # Before the ReLU: after it, a filter that noise does not excite has no slope.
+    Filters("conv1/7x7_s2/pre", 0.0, 25),
+    Filters("conv2/3x3/pre", 0.1, 25),
+    Filters("inception_3a/output/pre", 0.2, 9),
+    Filters("inception_4a/output/pre", 0.4, 1),
 )
 
 
@@ -443,7 +444,7 @@ def max_mosaic(context: Context) -> Made:
         panels.append(
             Panel(
                 shown[:side, :side],
-                f"{tap}\n{number} filters, {field} px\n"
+                f"{tap}\n{number} filter{'s' * (number > 1)}, {field} px\n"
                 f"{np.median(gains):.1f} × a photo's largest",
             )
         )
@@ -464,7 +465,8 @@ def max_mosaic(context: Context) -> Made:
             "Red: the receptive field of the unit that is maximized. max_k is the"
             f" largest response to {count} photos, where the paper has a thousandth of"
             " ImageNet; each filter has its own (their code takes one's for all).",
-            "60 updates, where the paper has 300.",
+            "Before the ReLU, which the paper's network has in place. 60 updates, where"
+            " the paper has 300; the contrast is stretched.",
         ),
     )
 
