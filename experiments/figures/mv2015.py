@@ -754,14 +754,16 @@ def fig11(context: Context) -> Made:
         slower=layer.slower,
     )
     images, errors = as_rgb(model, made.images[:, 0]), percent(made.errors[:, 0])
-    below = [Panel(i, f"{e:.1f} %") for i, e in zip(images, errors, strict=True)]
+    panels = []
+    for image, found, error in zip(photos, images, errors, strict=True):
+        panels += [Panel(image, "photo"), Panel(found, f"{error:.1f} %")]
     rows = [
         Row(f"{path.stem}: error [%]", float(error))
         for path, error in zip(context.photos, errors, strict=False)
     ]
     title = f"Photos from {tap}, {model.record.name}"
     return Made(
-        {"": draw([[Panel(photo) for photo in photos], below], title=title)},
+        {"": draw([panels], title=title)},
         rows,
         {"layer": tap, "updates": 80, "tv": layer.tv},
         ("Two photos where the paper has five; more with --photos. 80 updates.",),
