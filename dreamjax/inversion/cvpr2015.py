@@ -240,9 +240,18 @@ def norms(x: Any) -> np.ndarray:
 
 
 def data_curvature(
-    model: Model, tap: str, x: Any, *, sigma: float, updates: int = 20, seed: int = 0
+    model: Model,
+    tap: str,
+    x: Any,
+    *,
+    sigma: float,
+    mask: Any = None,
+    updates: int = 20,
+    seed: int = 0,
 ) -> float:
-    """Returns L, the largest curvature of `σ² ‖Φ(x) - Φ₀‖² / ‖Φ₀‖²` at a picture x₀.
+    """Returns L, the largest curvature of the data term at its own picture x₀.
+
+    Of `σ² ‖m (Φ(x) - Φ₀)‖² / ‖m Φ₀‖²`, Φ₀ = Φ(x₀).
 
     Power iteration. There the slope is 0, and the Hessian times a vector is the slope
     at a picture one gray level of RMS away: no second derivative of a network is taken.
@@ -252,6 +261,7 @@ def data_curvature(
       tap: the layer.
       x: [H, W, C], in the network's own units.
       sigma: σ.
+      mask: m, of the shape of the features; None takes all.
       updates: of the power iteration.
       seed: of its start.
     """
@@ -259,7 +269,7 @@ def data_curvature(
     goal = jnp.asarray(features(model, [tap], x)[tap][0])
     hp = {
         "goal": goal,
-        "mask": jnp.ones_like(goal),
+        "mask": jnp.ones_like(goal) if mask is None else jnp.asarray(mask),
         "fidelity": jnp.asarray(sigma) ** 2,
     }
     network, unit = own_network(model), gray_level(model.record) * x.size**0.5
