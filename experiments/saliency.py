@@ -71,7 +71,7 @@ def pictures(
     """Returns name -> picture [H, W, 3] in [0, 1] of a photo [H, W, 3] and a class."""
     classes = np.asarray([target])
     gradient = gradients_by_rule(model, image[None], classes)[rule][0]
-    views = saliencies(model, image[None], classes, draws=1, seed=0)["ten views"][0]
+    views = saliencies(model, image[None], classes, draws=0, seed=0)["ten views"][0]
     layer = last_layer(model, image.shape[:2], "")
     heat = grad_cams(model, image[None], classes[None], layer)[0, 0]
     maps = {

@@ -224,7 +224,8 @@ def _seeds(context: Context, index: int) -> dict[str, dict[str, str]]:
         norms = [float(np.linalg.norm(found["images"][run])) for run in runs]
         late = found["scores"][-20:, runs.start : runs.stop]
         said[name] = {
-            "first": f"four other seeds: {', '.join(map(str, sorted(firsts)))}",
+            "first": f"{len(firsts)} of {len(runs)} other seeds by step {steps // 2 + 8}:"
+            f" {', '.join(map(str, sorted(firsts)))}",
             "norm": f"four other seeds: {', '.join(f'{n:.0f}' for n in sorted(norms))}",
             "p": f"the logit changes by {np.std(np.diff(late, axis=0)):.1f} a step",
         }
@@ -345,7 +346,7 @@ def fig3(context: Context) -> Made:
             ]
     title = f"{class_name(context.model, index)}: {context.model.record.name}"
     return Made(
-        {"": draw(panels, rows=list(STRENGTHS), title=title, side=1.3)},
+        {"": draw(panels, rows=list(STRENGTHS), title=title, side=1.05)},
         rows,
         {"strengths": STRENGTHS, "steps": 101, "rate": 100.0, "side": 160},
         (
@@ -424,22 +425,24 @@ LAYERS = {
 }
 
 
+UNIT_ASCENT = {"init_std": 1.0, "rate": 1e8, "progress": 10.0}
+
+
 def fig1(context: Context) -> Made:
     """Preferred inputs of single units, layer by layer."""
     side, units = 128, context.pick(6, 2)
     names = [context.layer(name, depth, side) for name, depth in LAYERS.items()]
     names = list(dict.fromkeys(names))[: context.pick(4, 2)]
     shapes = tap_shapes(context.model, context.size(side))
+    # Before the nonlinearity: most units are off in noise and would have no gradient.
+    names = [f"{name}/pre" if f"{name}/pre" in shapes else name for name in names]
     panels, rows = [], []
     for name in names:
         count = shapes[name][-1]
         chosen = [round(i * (count - 1) / (units - 1)) for i in range(units)]
         found = climb(
             *(context, name.replace("/", "_"), neuron(name, Hparam("unit"))),
-            [
-                {**TABLE_1["3"], "unit": u, "rate": 1e8, "progress": 10.0}
-                for u in chosen
-            ],
+            [{**TABLE_1["3"], "unit": u, **UNIT_ASCENT} for u in chosen],
             side=side,
             steps=context.pick(101, 2),
         )
@@ -461,13 +464,14 @@ def fig1(context: Context) -> Made:
             ]
         )
     return Made(
-        {"": draw(panels, rows=names, title=context.model.record.name)},
+        {"": draw(panels, rows=names, title=context.model.record.name, side=1.4)},
         rows,
-        {"layers": names, "units": units, "side": side, "steps": 101, "gain": 10},
+        {"layers": names, "units": units, "side": side, "steps": 101, **UNIT_ASCENT},
         (
-            "The unit in the middle of the map; shown is what it reaches."
+            "The unit in the middle of the map, before its nonlinearity, as it has no"
+            " gradient where it is off; shown is what it reaches."
             " Setting 3 with a constant gain of 10 per step, as activations of"
-            " hidden layers have no common scale. The paper's top photos of each unit"
+            " hidden layers have no common scale, from N(0, 1). The paper's top photos of each unit"
             " need a data set.",
         ),
     )
@@ -533,7 +537,7 @@ def search(context: Context) -> Made:
     title = f"{len(ranked)} settings, the best first, row by row: {columns[0]}"
     return Made(
         {
-            "": draw([[Panel(sheet)]], title=title, side=5.4),
+            "": draw([[Panel(sheet)]], title=title, side=4.7),
             "four": draw(
                 chosen,
                 rows=labels,
