@@ -224,7 +224,7 @@ def _seeds(context: Context, index: int) -> dict[str, dict[str, str]]:
         norms = [float(np.linalg.norm(found["images"][run])) for run in runs]
         late = found["scores"][-20:, runs.start : runs.stop]
         said[name] = {
-            "first": f"{len(firsts)} of {len(runs)} other seeds at steps 0 … {shots[-2]},"
+            "first": f"{len(firsts)} of {len(runs)} other seeds at 0 … {shots[-2]},"
             f" {steps}: {', '.join(map(str, sorted(firsts)))}",
             "norm": f"four other seeds: {', '.join(f'{n:.0f}' for n in sorted(norms))}",
             "p": f"the logit changes by {np.std(np.diff(late, axis=0)):.1f} a step",
@@ -471,8 +471,8 @@ def fig1(context: Context) -> Made:
             "The unit in the middle of the map, before its nonlinearity, as it has no"
             " gradient where it is off; shown is what it reaches."
             " Setting 3 with a constant gain of 10 per step, as activations of"
-            " hidden layers have no common scale, from N(0, 1). The paper's top photos of"
-            " each unit need a data set.",
+            " hidden layers have no common scale, from N(0, 1). The paper's photos that"
+            " excite each unit need a data set.",
         ),
     )
 
