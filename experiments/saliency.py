@@ -59,26 +59,28 @@ def main(arguments: list[str]) -> int:
     target = int(order[0, 0])
     if TARGET.value is not None:
         target = class_index(TARGET.value, model.record.labels)
-    for name, picture in pictures(model, image, target).items():
+    for name, picture in pictures(model, image, target, RULE.value).items():
         path = Path(OUT.value) / f"{Path(IMAGE.value).stem}_{target}_{name}.png"
         print(write_bytes(path, png_bytes(picture)))
     return 0
 
 
-def pictures(model: models.Model, image: np.ndarray, target: int) -> dict:
-    """Returns name -> picture [H, W, 3] in [0, 1]."""
+def pictures(
+    model: models.Model, image: np.ndarray, target: int, rule: str
+) -> dict[str, np.ndarray]:
+    """Returns name -> picture [H, W, 3] in [0, 1] of a photo [H, W, 3] and a class."""
     classes = np.asarray([target])
-    gradient = gradients_by_rule(model, image[None], classes)[RULE.value][0]
-    views = saliencies(model, image[None], classes, draws=1, seed=0)["ten views"][0]
+    gradient = gradients_by_rule(model, image[None], classes)[rule][0]
+    views = saliencies(model, image[None], classes, draws=0, seed=0)["ten views"][0]
     layer = last_layer(model, image.shape[:2], "")
     heat = grad_cams(model, image[None], classes[None], layer)[0, 0]
     maps = {
-        f"saliency_{RULE.value}": gray_map(np.asarray(saliency(gradient))),
+        f"saliency_{rule}": gray_map(np.asarray(saliency(gradient))),
         "saliency_views": gray_map(views),
     }
     shown = {name: np.repeat(m[..., None], 3, axis=-1) for name, m in maps.items()}
     return shown | {
-        f"signed_{RULE.value}": about_gray(gradient),
+        f"signed_{rule}": about_gray(gradient),
         "gradcam": overlaid(image, heat),
     }
 

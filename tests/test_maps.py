@@ -8,6 +8,7 @@ from dreamjax.attribution import class_gradient, grad_cam, saliency
 from dreamjax.figures import maps
 from dreamjax.models import from_function
 from dreamjax.models.layers import RULES
+from experiments.saliency import pictures
 from tests.tiny import tiny_model
 
 IMAGES = np.random.default_rng(0).uniform(size=(2, 24, 24, 3)).astype(np.float32)
@@ -66,3 +67,16 @@ def test_how_maps_are_drawn():
     assert shown[0, -1, 0] > shown[0, -1, 2] and shown[0, 0, 2] > shown[0, 0, 0]
     model = tiny_model()
     assert maps.class_name(model, 1) == "bee" and maps.class_name(model, 7) == "class 7"
+
+
+def test_the_pictures_of_the_command():
+    found = pictures(tiny_model(), IMAGES[0], 1, "guided")
+    assert list(found) == [
+        "saliency_guided",
+        "saliency_views",
+        "signed_guided",
+        "gradcam",
+    ]
+    for picture in found.values():
+        assert picture.shape == (24, 24, 3) and np.isfinite(picture).all()
+        assert picture.min() >= 0 and picture.max() <= 1 and picture.std() > 0.01

@@ -122,6 +122,7 @@ def test_high_energy_of_a_stripe_and_of_noise():
     coarse = np.tile(np.cos(2 * np.pi * columns / 16)[None, :, None], (32, 1, 3))
     assert high_energy(fine) == pytest.approx(1)
     assert high_energy(coarse) == pytest.approx(0, abs=1e-9)
+    assert high_energy(coarse + fine * (1, -1, 0)) == pytest.approx(0, abs=1e-9)
     noise = np.random.default_rng(0).normal(size=(128, 128, 3))
     assert high_energy(noise) == pytest.approx(1 - np.pi / 16, abs=0.01)
 

@@ -89,7 +89,7 @@ def saliencies(
       model: the network.
       images: [N, H, W, C].
       classes: [N].
-      draws: noisy copies.
+      draws: noisy copies; with 0 there is no "smooth".
       seed: of the noise.
     """
     steps = np.asarray([(0, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)]) * SHIFT
@@ -108,10 +108,13 @@ def saliencies(
         views = jax.lax.map(
             lambda view: of_view(variables, image, index, view), (shifts, mirrored)
         )
+        found = (views[0], jnp.mean(views, axis=0))
+        if draws == 0:
+            return found
         smooth = smooth_gradient(
             key, model.taps, variables, image, index, rule, draws=draws
         )
-        return views[0], jnp.mean(views, axis=0), saliency(smooth)
+        return (*found, saliency(smooth))
 
     keys = jax.random.split(jax.random.key(seed), len(images))
     over = jax.jit(
@@ -119,7 +122,7 @@ def saliencies(
     )
     given = (jnp.asarray(images), jnp.asarray(classes), keys)
     found = over(model.variables, given)
-    names = ("one view", "ten views", "smooth")
+    names = ("one view", "ten views", "smooth")[: len(found)]
     return dict(zip(names, map(np.asarray, found), strict=True))
 
 

@@ -295,7 +295,7 @@ def fig3(context: Context) -> Made:
     """Weakly supervised localization: image, saliency, seeds, graph cut."""
     images, classes, _ = _photos(context)
     images, classes = images[:MOST], classes[:MOST]
-    maps = saliencies(context.model, images, classes, draws=1, seed=context.seed)
+    maps = saliencies(context.model, images, classes, draws=0, seed=context.seed)
     panels = []
     for i, values in enumerate(maps["ten views"]):
         cut = largest_part(graph_cut(images[i], values, seed=context.seed))
@@ -331,7 +331,7 @@ def localization(context: Context) -> Made:
     shown = [composite(random, photos[i % len(photos)], side) for i in range(count)]
     images = np.stack([c.image for c in shown]).astype(np.float32)
     wanted = classes[np.arange(count) % len(photos)]
-    maps = saliencies(context.model, images, wanted, draws=1, seed=context.seed)
+    maps = saliencies(context.model, images, wanted, draws=0, seed=context.seed)
     overlaps, panels = [], []
     for i, values in enumerate(maps["ten views"]):
         cut = largest_part(graph_cut(images[i], values, seed=context.seed))
