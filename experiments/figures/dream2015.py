@@ -147,6 +147,7 @@ ARTICLE_NOTE = (
 
 
 def title(context: Context, what: str) -> str:
+    """Returns a title that names the network."""
     return f"{what} ({context.model.record.name})"
 
 
