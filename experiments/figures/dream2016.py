@@ -151,9 +151,11 @@ def tiled(context: Context) -> Made:
     tap = context.layer("inception_3b/5x5_reduce", 0.2, SIDE)
     base = photo_at(context, (side, side)) * 0.4 + 0.3  # room for a step without clips
 
+    units = np.prod(tap_shapes(context.model, base.shape[:2])[tap])
+
     def energy(image):
         taps = context.model.taps(context.model.variables, image[None], PLAIN)
-        return jnp.mean(jnp.square(taps[tap]))
+        return jnp.sum(jnp.square(taps[tap])) / units
 
     whole = np.asarray(jax.jit(jax.grad(energy))(base))
     tiles = jax.jit(jax.vmap(jax.grad(energy)))
