@@ -28,7 +28,7 @@ from experiments.figures.dream2015 import NETWORK, photo_at, recipe, sky, title,
 
 PAPER = "Mordvintsev 2016, the DeepDream notebook of TensorFlow"
 LAYER, CHANNELS = "inception_4d/3x3_reduce/pre", (139, 65)
-SIDE, SCALE = 224, 1.4
+SIDE, SCALE = 160, 1.4
 WAYS = {  # name -> octaves, steps of each, gradient
     "naive": (1, 20, "std"),
     "multiscale": (3, 10, "std"),
@@ -101,7 +101,8 @@ def lapnorm(context: Context) -> Made:
     )
     note = (
         "As in the notebook, pictures have mean .5 and a standard deviation of .1; here"
-        " they were kept within [0, 1] on the way."
+        f" they were kept within [0, 1] on the way, and begin with {SIDE} pixels, not"
+        " with 224."
     )
     return Made(drawings, rows, settings, (note,))
 
