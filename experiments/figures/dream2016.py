@@ -129,7 +129,11 @@ def photo(context: Context) -> Made:
         )
         rows += [
             Row(f"{name}: objective of the photo", trace.before),
-            Row(f"{name}: objective of the dream", trace.after),
+            Row(
+                f"{name}: objective of the dream",
+                trace.after,
+                Expected(trace.before, "derived", kind="at least"),
+            ),
         ]
     drawing = draw(
         [panels],
