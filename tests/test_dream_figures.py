@@ -25,15 +25,17 @@ from dreamjax.deepdream.likeness import (
     likeness,
 )
 from dreamjax.deepdream.seams import error_by_distance, tiled_gradient
+from dreamjax.deepdream.single_scale import climb_pictures
 from dreamjax.deepdream.studio import make_easel, make_painter, open_studio
 from dreamjax.deepdream.trace import trace_dream
+from dreamjax.figures.classes import said_of
 from dreamjax.figures.film import gif
 from dreamjax.figures.panels import standardized
 from dreamjax.filters import gaussian_blur
 from dreamjax.hparams import Hparam
-from dreamjax.measures.spectrum import band_shares
+from dreamjax.measures.spectrum import band_shares, high_frequency
 from dreamjax.models.layers import PLAIN
-from dreamjax.objectives import logit
+from dreamjax.objectives import energy, logit
 from tests.tiny import tiny_model
 
 SIDE = 16
@@ -57,14 +59,14 @@ def test_shares_of_bands():
 
 def test_a_dream_is_told_by_energy_change_and_bands():
     model, photo = tiny_model(), picture()
-    energy = layer_energy(model, "b")
+    of = layer_energy(model, "b")
     taps = model.taps(model.variables, photo[None], PLAIN)["b"]
-    assert energy(photo) == pytest.approx(float(jnp.sum(jnp.square(taps))), rel=1e-5)
+    assert of(photo) == pytest.approx(float(jnp.sum(jnp.square(taps))), rel=1e-5)
     brighter = photo + np.float32(0.1)
-    found = likeness(energy, photo, brighter)
+    found = likeness(of, photo, brighter)
     assert found.change == pytest.approx(25.5, rel=1e-4)
     assert found.bands == pytest.approx((1, 0, 0, 0, 0, 0), abs=1e-6)
-    assert found.energy == pytest.approx(energy(brighter) / energy(photo))
+    assert found.energy == pytest.approx(of(brighter) / of(photo))
     assert change(photo, photo) == 0 and np.isnan(gain(1.0, 0.0))
 
 
@@ -166,6 +168,37 @@ def test_class_pictures_grow_and_rise():
         draw_classes(
             model, logit(0), start, {"x": np.zeros(2)}, stages, view=4, blur=[True] * 2
         )
+
+
+def test_one_scale_with_and_without_priors():
+    """Three runs of one program: plain, blurred, of a gradient alike in all octaves."""
+    model, start = tiny_model(), np.stack([picture(5, SIDE, SIDE)] * 3)
+    hp = {"blur_width": np.array([0.0, 1.0, 0.0]), "laplacian": np.array([0, 0, 1])}
+    climbed = climb_pictures(
+        model, energy("b"), start, hp, steps=2, levels=1, snapshots=(1,)
+    )
+    free, blurred, even = climbed.images[:, 0]
+    assert np.isfinite(climbed.images).all()
+    assert climbed.images.min() >= 0 and climbed.images.max() <= 1
+    score = climbed.trace.score[:, :, 0]
+    assert score[1, 0] > score[0, 0]
+    assert high_frequency(blurred) < 0.5 * high_frequency(free)
+    assert np.abs(even - free).max() > 1 / 255
+    first = climbed.snapshots[1][0, 0] - start[0]
+    inside = (start[0] > 0.1) & (start[0] < 0.9)
+    assert inside.all() and np.abs(first).mean() == pytest.approx(1.5 / 255, rel=1e-3)
+    with pytest.raises(ValueError, match="levels=0"):
+        climb_pictures(model, energy("b"), start, hp, steps=1)
+
+
+def test_what_a_network_says_of_its_classes():
+    model, images = tiny_model(), np.stack([picture(6), picture(7) ** 2])
+    said = said_of(model, images, [2, 0])
+    logits = np.asarray(model.taps(model.variables, images, PLAIN)["logits"])
+    assert said.logits == pytest.approx([logits[0, 2], logits[1, 0]], rel=1e-5)
+    whole = np.exp(logits).sum(axis=1)
+    assert said.chances == pytest.approx(np.exp(said.logits) / whole, rel=1e-4)
+    assert said.first.tolist() == [logits[0].argmax() == 2, logits[1].argmax() == 0]
 
 
 def test_tiles_without_overlap_are_wrong_at_their_seams():

@@ -28,7 +28,7 @@ from experiments.figures.dream2015 import NETWORK, photo_at, recipe, sky, title,
 
 PAPER = "Mordvintsev 2016, the DeepDream notebook of TensorFlow"
 LAYER, CHANNELS = "inception_4d/3x3_reduce/pre", (139, 65)
-SIDE, SCALE = 224, 1.4
+SIDE, SCALE = 160, 1.4
 WAYS = {  # name -> octaves, steps of each, gradient
     "naive": (1, 20, "std"),
     "multiscale": (3, 10, "std"),
@@ -101,7 +101,8 @@ def lapnorm(context: Context) -> Made:
     )
     note = (
         "As in the notebook, pictures have mean .5 and a standard deviation of .1; here"
-        " they were kept within [0, 1] on the way."
+        f" they were kept within [0, 1] on the way, and begin with {SIDE} pixels, not"
+        " with 224."
     )
     return Made(drawings, rows, settings, (note,))
 
@@ -128,7 +129,11 @@ def photo(context: Context) -> Made:
         )
         rows += [
             Row(f"{name}: objective of the photo", trace.before),
-            Row(f"{name}: objective of the dream", trace.after),
+            Row(
+                f"{name}: objective of the dream",
+                trace.after,
+                Expected(trace.before, "derived", kind="at least"),
+            ),
         ]
     drawing = draw(
         [panels],
@@ -151,9 +156,11 @@ def tiled(context: Context) -> Made:
     tap = context.layer("inception_3b/5x5_reduce", 0.2, SIDE)
     base = photo_at(context, (side, side)) * 0.4 + 0.3  # room for a step without clips
 
+    units = np.prod(tap_shapes(context.model, base.shape[:2])[tap])
+
     def energy(image):
         taps = context.model.taps(context.model.variables, image[None], PLAIN)
-        return jnp.mean(jnp.square(taps[tap]))
+        return jnp.sum(jnp.square(taps[tap])) / units
 
     whole = np.asarray(jax.jit(jax.grad(energy))(base))
     tiles = jax.jit(jax.vmap(jax.grad(energy)))
