@@ -143,6 +143,7 @@ def preconditioning(context: Context) -> Made:
             title=f"{own}, {config.size[0]} px: objective, energy > 1/4 cycle/px",
             rows=[name.replace(", ", ",\n") for name in found],
             columns=[f"step {n}" for n in (*steps, *context.pick((2049,), ()))],
+            side=0.95,
         ),
         "rates": _rates(context, f"{own}", found),
     }
@@ -245,7 +246,7 @@ def _rates(context: Context, objective: str, found: dict[str, tuple[Climb, int]]
         names.append(setting.name.replace(", ", ",\n"))
     columns = [f"rate {rate:g}" for rate in rates]
     title = f"{objective}: learning rate, {after} steps; objective"
-    return draw(panels, title=title, rows=names, columns=columns)
+    return draw(panels, title=title, rows=names, columns=columns, side=1.2)
 
 
 def progress(context: Context) -> Made:
@@ -300,13 +301,14 @@ def naive(context: Context) -> Made:
             title=f"Naive pixels, {short(chosen[0])}: {title}",
             rows=[f"rate {rate:g}" for rate in rates],
             columns=columns,
+            side=1.1,
         ),
         "units": draw(
             [[panel(len(rates) + i, n) for n in steps] for i in range(len(chosen))],
             title=f"Naive pixels, rate 0.05: {title}",
             rows=[short(u) for u in chosen],
             columns=columns,
-            side=1.3,
+            side=1.05,
         ),
     }
     last = steps[-1]
@@ -366,7 +368,7 @@ def frequency(context: Context) -> Made:
         title=f"Penalties, {short(own)}: objective, energy > 1/4 cycle/px",
         rows=names,
         columns=[f"step {n}" for n in steps],
-        side=1.2,
+        side=0.9,
     )
     at = context.pick(128, 4)
     shares = [fine(image[0]) for image in run.snapshots[at]]
@@ -435,7 +437,7 @@ def robustness(context: Context) -> Made:
         title=f"Pixels, {short(own)}: objective under fresh transforms over plain",
         rows=[f"scale {s:g}\njitter {j}" for s in scales for j in jitters],
         columns=[f"±{a}°" for a in angles],
-        side=1.05,
+        side=0.75,
     )
     goal = Expected(float(ratios[none]), "derived", kind="at least")
     rows = [

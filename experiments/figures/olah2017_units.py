@@ -99,7 +99,7 @@ def hero(context: Context) -> Made:
         for i in range(count)
     ]
     drawing = draw(
-        grid, title=f"Channels, {config.size[0]} px", columns=names, side=1.3
+        grid, title=f"Channels, {config.size[0]} px", columns=names, side=1.2
     )
     settings = told("article", config) | {
         "units": {name: [str(u) for u in found] for name, found in chosen.items()}
@@ -332,7 +332,7 @@ def arithmetic(context: Context) -> Made:
         title="Units added: objective alone; together, in % of both alone",
         rows=["", *(short(u) for u in left)],
         columns=["", *(short(u) for u in top)],
-        side=1.05,
+        side=0.95,
     )
     settings = told("lucid", config) | {
         "left": [str(u) for u in left],
@@ -479,7 +479,7 @@ def appendix(context: Context) -> Made:
         panels,
         title=f"Channels of {context.model.record.name}, {config.steps} steps",
         rows=rows,
-        side=0.8,
+        side=0.7,
     )
     settings = told("lucid", config) | {"taps": taps, "channels_of_each": count}
     notes = (
