@@ -37,12 +37,12 @@ MILD = {  # the notebook's cell on robustness
 }
 PROGRESS = unit("4a", 11, 84)
 NAIVE = (
-    unit("4b", 452, 77),
-    unit("4b", 465, 168),
-    unit("4b", 475, 210),
-    unit("4b", 464, 42),
-    unit("4c", 450, 126),
-    unit("4d", 479, 176),
+    unit("4b", 452, 102),
+    unit("4b", 465, 256),
+    unit("4b", 475, 51),
+    unit("4b", 464, 358),
+    unit("4c", 450, 256),
+    unit("4d", 479, 52),
 )
 L1, TV, BLUR = 0.05, 0.25, 1.0  # the notebook's weights, of sums over the picture
 

@@ -27,43 +27,43 @@ from experiments.figures.olah2017_recipes import (
 
 HERO = {
     "Edges": (3, 12, 20, 33, 41, 55),
-    "Textures": (10, 42, 63, 105, 147, 210),
-    "Patterns": (42, 84, 126, 210, 336, 420),
-    "Parts": (42, 77, 168, 210, 336, 420),
-    "Objects": (44, 69, 176, 276, 352, 621),
+    "Textures": (0, 25, 51, 76, 102, 204),
+    "Patterns": (51, 102, 153, 204, 256, 460),
+    "Parts": (102, 51, 256, 256, 153, 204),
+    "Objects": (52, 249, 369, 748, 422, 332),
 }
 DIVERSE = (
-    unit("4a", 97, 84),
-    unit("4a", 143, 126),
-    unit("4e", 55, 69),
-    unit("5a", 9, 138),
+    unit("4a", 97, 204),
+    unit("4a", 143, 102),
+    unit("4e", 55, 748),
+    unit("5a", 9, 0),
 )
 LEFT = (
-    unit("4b", 111, 77),
-    unit("3a", 139, 105),
-    unit("3b", 81, 80),
-    unit("4a", 97, 84),
-    unit("4a", 41, 42),
-    unit("4a", 479, 210),
+    unit("4b", 111, 51),
+    unit("3a", 139, 76),
+    unit("3b", 81, 144),
+    unit("4a", 97, 51),
+    unit("4a", 41, 153),
+    unit("4a", 479, 204),
 )
 TOP = (
-    unit("4a", 476, 336),
-    unit("4b", 360, 168),
-    unit("4b", 482, 210),
-    unit("4c", 440, 126),
-    unit("4d", 479, 176),
-    unit("4e", 718, 276),
+    unit("4a", 476, 460),
+    unit("4b", 360, 307),
+    unit("4b", 482, 204),
+    unit("4c", 440, 256),
+    unit("4d", 479, 52),
+    unit("4e", 718, 748),
 )
 PAIRS = (
-    (unit("3a", 145, 105), unit("4e", 710, 276)),
-    (unit("4d", 503, 176), unit("5a", 791, 138)),
-    (unit("5a", 810, 207), unit("5a", 200, 345)),
+    (unit("3a", 145, 102), unit("4e", 710, 748)),
+    (unit("4d", 503, 52), unit("5a", 791, 0)),
+    (unit("5a", 810, 249), unit("5a", 200, 665)),
 )
 SIGNED = (
-    unit("4a", 492, 84),
-    unit("4a", 240, 126),
-    unit("4b", 482, 77),
-    unit("4d", 479, 176),
+    unit("4a", 492, 204),
+    unit("4a", 240, 102),
+    unit("4b", 482, 102),
+    unit("4d", 479, 369),
 )
 ALIGN = 0.1
 LAYERS = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
@@ -479,7 +479,7 @@ def appendix(context: Context) -> Made:
         panels,
         title=f"Channels of {context.model.record.name}, {config.steps} steps",
         rows=rows,
-        side=0.7,
+        side=0.55,
     )
     settings = told("lucid", config) | {"taps": taps, "channels_of_each": count}
     notes = (
