@@ -39,20 +39,20 @@ DIVERSE = (
     unit("5a", 9, 0),
 )
 LEFT = (
-    unit("4b", 111, 51),
-    unit("3a", 139, 76),
-    unit("3b", 81, 144),
-    unit("4a", 97, 51),
-    unit("4a", 41, 153),
-    unit("4a", 479, 204),
+    unit("4b", 111, 77),
+    unit("3a", 139, 105),
+    unit("3b", 81, 80),
+    unit("4a", 97, 84),
+    unit("4a", 41, 42),
+    unit("4a", 479, 210),
 )
 TOP = (
-    unit("4a", 476, 460),
-    unit("4b", 360, 307),
-    unit("4b", 482, 204),
-    unit("4c", 440, 256),
-    unit("4d", 479, 52),
-    unit("4e", 718, 748),
+    unit("4a", 476, 336),
+    unit("4b", 360, 168),
+    unit("4b", 482, 210),
+    unit("4c", 440, 126),
+    unit("4d", 479, 176),
+    unit("4e", 718, 276),
 )
 PAIRS = (
     (unit("3a", 145, 102), unit("4e", 710, 748)),
@@ -99,7 +99,7 @@ def hero(context: Context) -> Made:
         for i in range(count)
     ]
     drawing = draw(
-        grid, title=f"Channels, {config.size[0]} px", columns=names, side=1.2
+        grid, title=f"Channels, {config.size[0]} px", columns=names, side=1.1
     )
     settings = told("article", config) | {
         "units": {name: [str(u) for u in found] for name, found in chosen.items()}
@@ -332,7 +332,7 @@ def arithmetic(context: Context) -> Made:
         title="Units added: objective alone; together, in % of both alone",
         rows=["", *(short(u) for u in left)],
         columns=["", *(short(u) for u in top)],
-        side=0.95,
+        side=0.72,
     )
     settings = told("lucid", config) | {
         "left": [str(u) for u in left],
@@ -404,7 +404,7 @@ def interpolation(context: Context) -> Made:
         grid,
         title="Interpolated objectives, shared coarse pictures and an alignment term",
         rows=names,
-        side=1.2,
+        side=1.1,
     )
     settings = told("lucid", config) | {
         "alignment": ALIGN,
