@@ -332,7 +332,7 @@ def arithmetic(context: Context) -> Made:
         title="Units added: objective alone; together, in % of both alone",
         rows=["", *(short(u) for u in left)],
         columns=["", *(short(u) for u in top)],
-        side=0.72,
+        side=0.66,
     )
     settings = told("lucid", config) | {
         "left": [str(u) for u in left],
@@ -479,7 +479,7 @@ def appendix(context: Context) -> Made:
         panels,
         title=f"Channels of {context.model.record.name}, {config.steps} steps",
         rows=rows,
-        side=0.55,
+        side=0.5,
     )
     settings = told("lucid", config) | {"taps": taps, "channels_of_each": count}
     notes = (
