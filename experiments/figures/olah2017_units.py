@@ -192,7 +192,7 @@ def _class(context: Context, label: str) -> tuple[int, str]:
 
 def diversity(context: Context) -> Made:
     """Figure 6: one picture of a channel, and four that must differ."""
-    side, weight = 80, 100.0
+    side, weight = 80, 25.0
     chosen = units(context, side, *context.pick(DIVERSE, DIVERSE[:1]))
     panels = [
         [channel_term(*u), Term(f'diversity("{after(u)}")', (), w)]
@@ -226,12 +226,13 @@ def diversity(context: Context) -> Made:
         title="Diversity: a channel's picture, and four of one run that differ",
         rows=[short(u) for u in chosen],
         columns=["simple", *(f"diverse {n + 1}" for n in range(4))],
-        side=1.3,
+        side=1.25,
     )
     settings = told("lucid", config) | {"diversity": weight, "batch": 4}
     notes = (
         "Likeness is the mean cosine of the Gram matrices of two pictures of four; the"
-        " pictures without the term start from four noises.",
+        " pictures without the term start from four noises. Lucid's weight is 100; at"
+        " 80 px, where units are weaker, that leaves pictures without their unit.",
         STAND_IN,
     )
     return Made({"": drawing}, rows, settings, notes)
