@@ -27,16 +27,16 @@ from experiments.figures.olah2017_recipes import (
 
 HERO = {
     "Edges": (3, 12, 20, 33, 41, 55),
-    "Textures": (10, 42, 63, 105, 147, 210),
-    "Patterns": (42, 84, 126, 210, 336, 420),
-    "Parts": (42, 77, 168, 210, 336, 420),
-    "Objects": (44, 69, 176, 276, 352, 621),
+    "Textures": (0, 25, 51, 76, 102, 204),
+    "Patterns": (51, 102, 153, 204, 256, 460),
+    "Parts": (102, 51, 256, 256, 153, 204),
+    "Objects": (52, 249, 369, 748, 422, 332),
 }
 DIVERSE = (
-    unit("4a", 97, 84),
-    unit("4a", 143, 126),
-    unit("4e", 55, 69),
-    unit("5a", 9, 138),
+    unit("4a", 97, 204),
+    unit("4a", 143, 102),
+    unit("4e", 55, 748),
+    unit("5a", 9, 0),
 )
 LEFT = (
     unit("4b", 111, 77),
@@ -55,15 +55,15 @@ TOP = (
     unit("4e", 718, 276),
 )
 PAIRS = (
-    (unit("3a", 145, 105), unit("4e", 710, 276)),
-    (unit("4d", 503, 176), unit("5a", 791, 138)),
-    (unit("5a", 810, 207), unit("5a", 200, 345)),
+    (unit("3a", 145, 102), unit("4e", 710, 748)),
+    (unit("4d", 503, 52), unit("5a", 791, 0)),
+    (unit("5a", 810, 249), unit("5a", 200, 665)),
 )
 SIGNED = (
-    unit("4a", 492, 84),
-    unit("4a", 240, 126),
-    unit("4b", 482, 77),
-    unit("4d", 479, 176),
+    unit("4a", 492, 204),
+    unit("4a", 240, 102),
+    unit("4b", 482, 102),
+    unit("4d", 479, 369),
 )
 ALIGN = 0.1
 LAYERS = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
@@ -99,7 +99,7 @@ def hero(context: Context) -> Made:
         for i in range(count)
     ]
     drawing = draw(
-        grid, title=f"Channels, {config.size[0]} px", columns=names, side=1.3
+        grid, title=f"Channels, {config.size[0]} px", columns=names, side=1.1
     )
     settings = told("article", config) | {
         "units": {name: [str(u) for u in found] for name, found in chosen.items()}
@@ -192,7 +192,7 @@ def _class(context: Context, label: str) -> tuple[int, str]:
 
 def diversity(context: Context) -> Made:
     """Figure 6: one picture of a channel, and four that must differ."""
-    side, weight = 80, 100.0
+    side, weight = 80, 25.0
     chosen = units(context, side, *context.pick(DIVERSE, DIVERSE[:1]))
     panels = [
         [channel_term(*u), Term(f'diversity("{after(u)}")', (), w)]
@@ -226,12 +226,13 @@ def diversity(context: Context) -> Made:
         title="Diversity: a channel's picture, and four of one run that differ",
         rows=[short(u) for u in chosen],
         columns=["simple", *(f"diverse {n + 1}" for n in range(4))],
-        side=1.3,
+        side=1.25,
     )
     settings = told("lucid", config) | {"diversity": weight, "batch": 4}
     notes = (
         "Likeness is the mean cosine of the Gram matrices of two pictures of four; the"
-        " pictures without the term start from four noises.",
+        " pictures without the term start from four noises. Lucid's weight is 100; at"
+        " 80 px, where units are weaker, that leaves pictures without their unit.",
         STAND_IN,
     )
     return Made({"": drawing}, rows, settings, notes)
@@ -332,7 +333,7 @@ def arithmetic(context: Context) -> Made:
         title="Units added: objective alone; together, in % of both alone",
         rows=["", *(short(u) for u in left)],
         columns=["", *(short(u) for u in top)],
-        side=1.05,
+        side=0.66,
     )
     settings = told("lucid", config) | {
         "left": [str(u) for u in left],
@@ -404,7 +405,7 @@ def interpolation(context: Context) -> Made:
         grid,
         title="Interpolated objectives, shared coarse pictures and an alignment term",
         rows=names,
-        side=1.2,
+        side=1.1,
     )
     settings = told("lucid", config) | {
         "alignment": ALIGN,
@@ -479,7 +480,7 @@ def appendix(context: Context) -> Made:
         panels,
         title=f"Channels of {context.model.record.name}, {config.steps} steps",
         rows=rows,
-        side=0.8,
+        side=0.5,
     )
     settings = told("lucid", config) | {"taps": taps, "channels_of_each": count}
     notes = (
