@@ -289,6 +289,11 @@ def figure3(context: Context) -> Made:
         },
         rows,
         settings(context, nets) | {"chains": chains, "gibbs": steps, "keep": KEEP},
+        (
+            f"Chains run {steps} rounds from coin flips. Most end at the same few"
+            " digits: one clamped unit of hundreds turns the samples a little, as the"
+            " cosines say, and machines trained by CD-1 mix slowly.",
+        ),
         network=nets.named("DBN"),
     )
 
