@@ -18,6 +18,7 @@ this takes 0.3 (200 runs, 2 cores), and may hold events back when a checkpoint i
 written. tensorboardX supplies the message types and the checksum.
 """
 
+import contextlib
 import json
 import os
 import socket
@@ -78,11 +79,20 @@ def metrics_path(workdir: Path, block: int) -> Path:
 
 
 def merge_metrics(workdir: Path) -> Path:
-    """Writes `metrics.jsonl`, the lines of all blocks; returns its path."""
+    """Writes `metrics.jsonl`, the lines of all blocks; returns its path.
+
+    A step of a run that two blocks logged, since the first one's result or states were
+    lost, is there once: the later block's.
+    """
+    found = [
+        pair
+        for part in sorted((workdir / "metrics").glob("block_*.jsonl"))
+        for pair in _lines(part)
+    ]
+    last = {(row["run"], row["step"]): i for i, (_, row) in enumerate(found)}
     path = workdir / METRICS
-    with atomic_open(path, "wb") as file:
-        for part in sorted((workdir / "metrics").glob("block_*.jsonl")):
-            file.write(part.read_bytes())
+    with atomic_open(path, "w") as file:
+        file.write("".join(f"{found[i][0]}\n" for i in sorted(last.values())))
     return path
 
 
@@ -94,16 +104,18 @@ def rewind(workdir: Path, block: int, step: int) -> None:
     path = metrics_path(workdir, block)
     if not path.exists():
         return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if row["step"] <= step:
-            kept.append(line)
+    kept = [line for line, row in _lines(path) if row["step"] <= step]
     with atomic_open(path, "w") as file:
         file.write("".join(f"{line}\n" for line in kept))
+
+
+def _lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Returns the lines of a log and what they say, but for those cut short."""
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            found.append((line, json.loads(line)))
+    return found
 
 
 def event_record(event: Event) -> bytes:

@@ -325,3 +325,18 @@ def test_three_hundred_runs_hold_no_file_open(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert scalars_of(tmp_path, 299)["dream/score"] == [(1, 1.0)]
+
+
+def test_a_step_that_two_blocks_logged_is_there_once(tmp_path):
+    folder = tmp_path / "metrics"
+    folder.mkdir()
+    (folder / "block_0000.jsonl").write_text(
+        '{"block": 0, "run": 0, "step": 2, "score": 1.0}\n'
+        '{"block": 0, "run": 1, "step": 2, "score": 2.0}\n{"block": 0, "ru'
+    )
+    (folder / "block_0001.jsonl").write_text(
+        '{"block": 1, "run": 1, "step": 2, "score": 2.0}\n'
+        '{"block": 1, "run": 1, "step": 4, "score": 3.0}\n'
+    )
+    rows = [(row["block"], row["run"], row["step"]) for row in lines_of(tmp_path)]
+    assert rows == [(0, 0, 2), (1, 1, 2), (1, 1, 4)]
