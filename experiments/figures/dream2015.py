@@ -456,7 +456,7 @@ def article(context: Context) -> Made:
     city = context.find("city.jpg")
     pictures = {"the photo": photo}
     if city is not None:
-        pictures["a city"] = load_image(city, photo.shape[:2])
+        pictures["city"] = load_image(city, photo.shape[:2])
     panels, rows = [], []
     for tap in taps:
         config = recipe(tap, octaves=1, steps=50)
@@ -465,15 +465,14 @@ def article(context: Context) -> Made:
                 continue
             (trace,) = dream_traces(
                 context,
-                f"{tap.replace('/', '-')}-{name.replace(' ', '-')}",
+                f"article-{tap.replace('/', '-')}-{name}",
                 config,
                 picture,
-                snapshots=(1, 10, 50),
+                snapshots=(10, 50),
             )
             line = [Panel(picture, name)]
-            _, *steps = sorted(step for _, step in trace.snapshots)
-            first = trace.reached[0, min(step for _, step in trace.snapshots)]
-            for step in steps:
+            first = trace.scores[0, 1]  # of the view that the second step sees
+            for _, step in sorted(trace.snapshots):
                 image, reached = trace.snapshots[0, step], trace.reached[0, step]
                 more, moved = gain(reached, trace.before), change(picture, image)
                 said = f"{step} iterations: ×{more:.1f}, change {moved:.1f}"
