@@ -230,7 +230,7 @@ def default(context: Context) -> Made:
     drawing = draw(
         panels,
         title=title(context, "4 octaves × 10 steps"),
-        side=4.2,
+        side=4.0,
         aspect=photo.shape[0] / photo.shape[1],
     )
     settings = told(recipe(""), layers=taps, size=photo.shape[:2])

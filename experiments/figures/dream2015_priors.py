@@ -118,7 +118,7 @@ def classes(context: Context) -> Made:
         title=title(context, "class logits from noise"),
         rows=list(pictures),
         columns=names,
-        side=1.4,
+        side=1.1,
     )
     note = (
         f"Contrast is stretched. {steps[0]} and {steps[1]} steps on canvases of {side}"
