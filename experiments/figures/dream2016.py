@@ -92,7 +92,7 @@ def lapnorm(context: Context) -> Made:
             title=title(context, tap),
             rows=[f"channel {channel}" for channel in channels],
             columns=list(ways),
-            side=2.8,
+            side=2.2,
         ),
         "radial": spectra(shown),
     }
