@@ -99,7 +99,7 @@ def hero(context: Context) -> Made:
         for i in range(count)
     ]
     drawing = draw(
-        grid, title=f"Channels, {config.size[0]} px", columns=names, side=1.1
+        grid, title=f"Channels, {config.size[0]} px", columns=names, side=1.0
     )
     settings = told("article", config) | {
         "units": {name: [str(u) for u in found] for name, found in chosen.items()}
