@@ -163,7 +163,7 @@ def preconditioning(context: Context) -> Made:
             title=f"{own}, {config.size[0]} px: objective, energy > 1/4 cycle/px",
             rows=[name.replace(", ", ",\n") for name in found],
             columns=[f"step {n}" for n in (*steps, *context.pick((2049,), ()))],
-            side=0.6,
+            side=0.72,
         ),
         "rates": _rates(context, f"{own}", found),
     }
