@@ -127,7 +127,9 @@ def unit(
 
 def short(found: Unit) -> str:
     """Returns "4a:84" for "inception_4a/output/pre:84", to stand under a panel."""
-    name = found.tap.removesuffix("/pre").removesuffix("/output")
+    name = found.tap.removesuffix("/pre")
+    for suffix in ("/output", "/7x7_s2"):
+        name = name.removesuffix(suffix)
     return f"{name.removeprefix('inception_').removeprefix('mixed')}:{found.channel}"
 
 

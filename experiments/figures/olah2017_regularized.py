@@ -391,7 +391,7 @@ def frequency(context: Context) -> Made:
         title=f"Penalties, {short(own)}: objective, energy > 1/4 cycle/px",
         rows=names,
         columns=[f"step {n}" for n in steps],
-        side=0.9,
+        side=0.78,
     )
     at = context.pick(128, 4)
     shares = [fine(image[0]) for image in run.snapshots[at]]
@@ -460,7 +460,7 @@ def robustness(context: Context) -> Made:
         title=f"Pixels, {short(own)}: objective under fresh transforms over plain",
         rows=[f"scale {s:g}\njitter {j}" for s in scales for j in jitters],
         columns=[f"±{a}°" for a in angles],
-        side=0.72,
+        side=0.6,
     )
     goal = Expected(float(ratios[none]), "derived", kind="at least")
     rows = [

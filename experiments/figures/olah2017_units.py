@@ -73,7 +73,8 @@ def hero(context: Context) -> Made:
     """Figure 1: from edges to objects, six channels of each depth."""
     side, steps, count = 80, 96, context.pick(6, 1)
     columns = {
-        "Edges": [("conv2d0/pre:{}", "conv1/7x7_s2/pre:{}", 0.0)],
+        # After its ReLU: before it a filter is linear, and its mean asks for a color.
+        "Edges": [("conv2d0:{}", "conv1/7x7_s2:{}", 0.0)],
         "Textures": [unit("3a", "{}", "{}")],
         "Patterns": [unit("4a", "{}", "{}")],
         "Parts": [unit("4b", "{}", "{}"), unit("4c", "{}", "{}")],
@@ -99,7 +100,7 @@ def hero(context: Context) -> Made:
         for i in range(count)
     ]
     drawing = draw(
-        grid, title=f"Channels, {config.size[0]} px", columns=names, side=1.1
+        grid, title=f"Channels, {config.size[0]} px", columns=names, side=1.0
     )
     settings = told("article", config) | {
         "units": {name: [str(u) for u in found] for name, found in chosen.items()}
