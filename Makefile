@@ -15,7 +15,7 @@ quickstart: $(VENV)/.ready
 test: $(VENV)/.ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check --fix .
@@ -27,7 +27,7 @@ $(VENV)/.ready: requirements.txt
 	    -r requirements.txt
 	touch $@
 
-$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt requirements-video.txt
+$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt requirements-video.txt requirements-figures.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	    -r requirements-dev.txt
 	touch $@

@@ -17,8 +17,6 @@ dream for two layers, and over six frames of the zoom. 35 % is what jitter may d
 """
 
 import functools
-import io
-import itertools
 import json
 import tempfile
 from pathlib import Path
@@ -35,6 +33,7 @@ from dreamjax import models
 from dreamjax.cache import use_compile_cache
 from dreamjax.cli import launch
 from dreamjax.deepdream.film import moved
+from dreamjax.deepdream.likeness import Likeness, compressed, layer_energy, likeness
 from dreamjax.deepdream.octaves import octave_sizes, resizer
 from dreamjax.deepdream.run import dream
 from dreamjax.deepdream.studio import make_painter, make_scorer, open_studio
@@ -54,50 +53,15 @@ PANELS = {  # variant of the config -> (cell of the notebook, layer)
     "strokes": (14, "inception_3b/5x5_reduce"),
     "guided": (27, "inception_3b/output"),
 }
-EDGES = (0, 0.01, 0.03, 0.06, 0.12, 0.25, 1)  # cycles per pixel
 TOLERANCE = {"energy": 0.15, "change": 0.05, "band": 0.05}
 
 
-def bands(detail: np.ndarray) -> list[float]:
-    """Returns the shares of a gray picture's energy between the `EDGES`."""
-    power = np.abs(np.fft.fft2(detail)) ** 2
-    rows = np.fft.fftfreq(detail.shape[0])[:, None]
-    radius = np.hypot(rows, np.fft.fftfreq(detail.shape[1])[None, :])
-    within = [
-        power[(radius >= low) & (radius < high)].sum()
-        for low, high in itertools.pairwise(EDGES)
-    ]
-    return [float(part / power.sum()) for part in within]
-
-
-def compressed(image: np.ndarray) -> np.ndarray:
-    """Returns [H, W, 3] as it comes out of a JPEG file of quality 75."""
-    file = io.BytesIO()
-    Image.fromarray(to_uint8(image)).save(file, "JPEG", quality=75)
-    return np.asarray(Image.open(file), np.float32) / 255
-
-
-def measured(model, tap: str, photo: np.ndarray, picture: np.ndarray) -> dict:
-    """Returns what a dream [H, W, 3] of a photo is compared by."""
-
-    def energy(variables, image):
-        return jnp.sum(jnp.square(model.taps(variables, image[None], PLAIN)[tap]))
-
-    of = jax.jit(energy)
-    detail = picture - photo
-    return {
-        "energy": float(of(model.variables, picture) / of(model.variables, photo)),
-        "change": float(255 * np.sqrt(np.mean(np.square(detail)))),
-        "bands": bands(detail.mean(axis=2)),
-    }
-
-
-def verdict(published: dict, ours: dict) -> bool:
+def verdict(published: Likeness, ours: Likeness) -> bool:
     """Tells whether two measurements agree within `TOLERANCE`."""
-    apart = np.abs(np.subtract(published["bands"], ours["bands"])).max()
+    apart = np.abs(np.subtract(published.bands, ours.bands)).max()
     return (
-        abs(ours["energy"] / published["energy"] - 1) <= TOLERANCE["energy"]
-        and abs(ours["change"] / published["change"] - 1) <= TOLERANCE["change"]
+        abs(ours.energy / published.energy - 1) <= TOLERANCE["energy"]
+        and abs(ours.change / published.change - 1) <= TOLERANCE["change"]
         and apart <= TOLERANCE["band"]
     )
 
@@ -204,17 +168,18 @@ def main(arguments: list[str]) -> int:
         result = dream(config, workdir / name, model=model, report=said.append)[0]
         ours = compressed(result.images[0])
         theirs = load_image(folder / "published" / f"dream_notebook_cell{cell}.jpg")
-        two = [measured(model, tap, photo, picture) for picture in (theirs, ours)]
+        energy = layer_energy(model, tap)
+        two = [likeness(energy, photo, picture) for picture in (theirs, ours)]
         agrees = verdict(*two)
         fine &= agrees
         for who, row in zip(("published", "dreamjax"), two, strict=True):
-            shares = " ".join(f"{share:.3f}" for share in row["bands"])
+            shares = " ".join(f"{share:.3f}" for share in row.bands)
             said_so = ("yes" if agrees else "no") if who == "dreamjax" else ""
             print(
-                f"| {name}, `{tap}` | {who} | ×{row['energy']:.2f} |"
-                f" {row['change']:.1f} | {shares} | {said_so} |"
+                f"| {name}, `{tap}` | {who} | ×{row.energy:.2f} |"
+                f" {row.change:.1f} | {shares} | {said_so} |"
             )
-            rows.append({"figure": name, "tap": tap, "who": who, **row})
+            rows.append({"figure": name, "tap": tap, "who": who, **row._asdict()})
         pair = np.concatenate([theirs, ours], axis=0)
         Image.fromarray(to_uint8(pair)).save(workdir / f"{name}.png")
     write_text(workdir / "published.json", json.dumps(rows, indent=1))

@@ -23,15 +23,16 @@ from dreamjax.errors import choose, require
 from dreamjax.hparams import Hparam
 from dreamjax.images import load_image
 from dreamjax.labels import ASSETS, class_index
-from dreamjax.metrics.network import TapsOf, make_judge
+from dreamjax.metrics.network import make_judge
 from dreamjax.metrics.transfer import Transfer, load_transfer, make_transfer
 from dreamjax.models.layers import Rules
-from dreamjax.models.model import Model, check_size, check_taps, tap_shapes
+from dreamjax.models.model import Model, TapsOf, check_size, check_taps, tap_shapes
 from dreamjax.models.precision import PRECISIONS, in_precision
 from dreamjax.objectives import Objective, check_objective
 from dreamjax.optimizers import make_optimizer, optimizer_hparams
+from dreamjax.params.color import read_color_space
 from dreamjax.params.image import STARTS, image_param
-from dreamjax.params.spatial import SPATIAL
+from dreamjax.params.spatial import FREQUENCIES, SPATIAL
 from dreamjax.plan import stages
 from dreamjax.projections import PROJECTIONS
 from dreamjax.regularizers import REGULARIZERS
@@ -61,7 +62,8 @@ class Experiment(NamedTuple):
       values: hyperparameter name -> [R, ...], what the program is given.
       objective: what is maximized.
       penalties: names of the penalties in the program.
-      image_hashes: picture name -> sha256 of its pixels, for the recipe.
+      image_hashes: picture name -> sha256 of its pixels, and of a file of colors, for
+        the recipe.
       limit: the most runs of one call.
       program: what the hyperparameters' values decide about the program: penalties,
         projections, and the largest value of what transforms make room for.
@@ -164,6 +166,12 @@ def build(
         pictures |= {start: load_picture(start, size, config["channels"])}
         start = pictures[start]
 
+    palette, files = config["color"], {}
+    if palette.endswith(".json"):  # the colors of one's own photos
+        palette = read_color_space(palette)
+        content = Path(config["color"]).read_bytes()
+        files[config["color"]] = hashlib.sha256(content).hexdigest()
+
     taps = kept = _with_channels(model, config["channels"])
     if config["remat"]:
         taps = recomputed(taps, list(dict.fromkeys(aims)))
@@ -177,7 +185,7 @@ def build(
                 size=size_,
                 batch=config["batch"],
                 channels=config["channels"],
-                color=config["color"],
+                color=palette,
                 range_=config["range"],
                 start=start if size_ == size else "gray",
             ),
@@ -227,7 +235,8 @@ def build(
         image_hashes={
             name: hashlib.sha256(np.ascontiguousarray(image)).hexdigest()
             for name, image in pictures.items()
-        },
+        }
+        | files,
         limit=config["runs_per_call"] or estimated,
         program={
             "penalties": list(penalties),
@@ -339,7 +348,7 @@ def _read_names(
         read |= {name, *REGULARIZERS[name].hparams}
     for name in projections:
         read |= set(PROJECTIONS[name].hparams)
-    read |= {"decay_power"} if config["param"] == "fourier" else set()
+    read |= {"decay_power"} if config["param"] in FREQUENCIES else set()
     read |= {"init_std"} if config["start"] == "noise" else set()
     read |= {"redirect_steps"} if config["redirect_relu"] else set()
     return frozenset(read)

@@ -57,8 +57,8 @@ def base_config() -> ml_collections.ConfigDict:
     config.size = (128, 128)  # pixels: height, width
     config.batch = 1  # images of one run
     config.channels = 3  # of the image; 1 is gray
-    config.param = "fourier"  # pixel, fourier, laplacian
-    config.color = "decorrelated"  # or rgb
+    config.param = "fourier"  # pixel, fourier, laplacian, lowres-shared
+    config.color = "decorrelated"  # or rgb, or a .json of experiments.colors
     config.range = "sigmoid"  # or clip
     config.start = "noise"  # or gray, or an image file, or chelsea, coffee
     config.transforms = "lucid_standard"  # see dreamjax/transforms.py; '' is none
@@ -194,7 +194,7 @@ LIMITS = {
 
 UNREAD = {
     "unit": "the objective does not read it; write for example 'b8:unit'",
-    "decay_power": "only param='fourier' has it",
+    "decay_power": "only param='fourier' and 'lowres-shared' have it",
     "init_std": "the start is not noise",
     "redirect_steps": "redirect_relu is False",
     "target": "the objective compares with no target; match and caricature do",

@@ -299,14 +299,19 @@ def direction_at(
     )
 
 
+def unit_vector(seed: Array | int, channels: int) -> Array:
+    """Returns a direction drawn at random, [K] of unit length."""
+    key = jax.random.key(jnp.asarray(seed, jnp.uint32))
+    v = jax.random.normal(key, (channels,))
+    return v / jnp.linalg.norm(v)
+
+
 def random_direction(tap: str, seed: Value, *, cos_power: Value = 0.0) -> Objective:
-    """A direction drawn at random: unit length, from `seed` (Olah 2017, figure 7)."""
+    """A direction drawn at random: `unit_vector` of `seed` (Olah 2017, figure 7)."""
 
     def score(taps: Taps, hp: HParams) -> Array:
         a = _positions(taps[tap])
-        key = jax.random.key(jnp.asarray(resolve(seed, hp), jnp.uint32))
-        v = jax.random.normal(key, (a.shape[-1],))
-        v = (v / jnp.linalg.norm(v)).reshape(1, 1, -1)
+        v = unit_vector(resolve(seed, hp), a.shape[-1]).reshape(1, 1, -1)
         return jnp.mean(dot_cosine(a, v, resolve(cos_power, hp)), axis=1)
 
     return Objective(

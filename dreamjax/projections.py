@@ -8,12 +8,13 @@ A projection is `(images [B, H, W, C], gradient, step, hp) -> images`:
 They are applied in the order of `PROJECTIONS`, which is that of Yosinski, Clune,
 Nguyen, Fuchs & Lipson 2015 (their toolbox: decay, blur, small norms, small
 contributions), then median and range. Each sees the image that the one before left,
-and the same gradient. Their zero is the training mean; here it is mid-gray, 0.5.
+and the same gradient. Their zero is the training mean; here it is mid-gray, 0.5, or
+what is given as `gray`: 0 in a network's own units (`dreamjax.toolbox`).
 
 All numbers come from `hp`, may be traced and may differ between the runs of one
 program. A run at the neutral value gets its image back, and where every run is
-neutral (`active` says so) the program leaves the projection out. Images are in
-[0, 1] and stay there.
+neutral (`active` says so) the program leaves the projection out. Images in
+[0, 1] stay there.
 
 Where we differ: their loop skips the update and all this at the last step; and their
 `px_benefit_percentile`, which no published setting uses, grays the pixels that it
@@ -81,13 +82,15 @@ def _small(values: Array, percentile: Array) -> Array:
     return (flat < threshold[:, None]).reshape(values.shape)
 
 
-def _to_gray(images: Array, mask: Array) -> Array:
+def _to_gray(images: Array, mask: Array, gray: float) -> Array:
     """Returns the images, gray where mask [B, H, W] holds."""
-    return jnp.where(mask[..., None], GRAY, images)
+    return jnp.where(mask[..., None], gray, images)
 
 
-def decay(images: Array, gradient: Array, step: Array, hp: HParams) -> Array:
-    """Returns images pulled toward gray, `x + decay (0.5 - x)`.
+def decay(
+    images: Array, gradient: Array, step: Array, hp: HParams, *, gray: float = GRAY
+) -> Array:
+    """Returns images pulled toward gray, `x + decay (gray - x)`.
 
     Yosinski et al. 2015, x ← (1 - θ_decay) x about their mean.
 
@@ -96,12 +99,13 @@ def decay(images: Array, gradient: Array, step: Array, hp: HParams) -> Array:
       gradient: not read.
       step: not read.
       hp: `decay` in [0, 1]; 0 is the identity.
+      gray: what it is pulled toward.
 
     Returns:
       [B, H, W, C].
     """
     require_images("images", images)
-    return images + read("decay", hp) * (GRAY - images)
+    return images + read("decay", hp) * (gray - images)
 
 
 def blur(images: Array, gradient: Array, step: Array, hp: HParams) -> Array:
@@ -126,7 +130,9 @@ def blur(images: Array, gradient: Array, step: Array, hp: HParams) -> Array:
     return jnp.where(on, gaussian_blur(images, width), images)
 
 
-def norm_clip(images: Array, gradient: Array, step: Array, hp: HParams) -> Array:
+def norm_clip(
+    images: Array, gradient: Array, step: Array, hp: HParams, *, gray: float = GRAY
+) -> Array:
     """Returns images whose faintest pixels are gray.
 
     Yosinski et al. 2015, θ_n_pct: the pixels whose distance from gray, √Σ_c (x-½)², is
@@ -137,26 +143,27 @@ def norm_clip(images: Array, gradient: Array, step: Array, hp: HParams) -> Array
       gradient: not read.
       step: not read.
       hp: `norm_percentile` in 0 to 100; 0 is the identity.
+      gray: where norms are measured from.
 
     Returns:
       [B, H, W, C].
     """
     require_images("images", images)
-    squares = jnp.sum(jnp.square(images - GRAY), axis=3)  # [B, H, W]
-    return _to_gray(images, _small(squares, read("norm_percentile", hp)))
+    squares = jnp.sum(jnp.square(images - gray), axis=3)  # [B, H, W]
+    return _to_gray(images, _small(squares, read("norm_percentile", hp)), gray)
 
 
-def _contribution(images: Array, gradient: Array) -> Array:
-    """Returns Σ_c (x-½) g, [B, H, W]: what the score loses with a pixel, about."""
+def _contribution(images: Array, gradient: Array, gray: float) -> Array:
+    """Returns Σ_c (x-gray) g, [B, H, W]: what the score loses with a pixel, about."""
     require_images("images", images)
     require(
         gradient.shape == images.shape, "gradient", gradient.shape, f"{images.shape}"
     )
-    return jnp.sum((images - GRAY) * gradient, axis=3)
+    return jnp.sum((images - gray) * gradient, axis=3)
 
 
 def contribution_clip(
-    images: Array, gradient: Array, step: Array, hp: HParams
+    images: Array, gradient: Array, step: Array, hp: HParams, *, gray: float = GRAY
 ) -> Array:
     """Returns images without the pixels that do the score least good.
 
@@ -169,6 +176,7 @@ def contribution_clip(
       gradient: [B, H, W, C], d score / d images from before the update.
       step: not read.
       hp: `contribution_percentile` in 0 to 100; 0 is the identity.
+      gray: where contributions are measured from.
 
     Returns:
       [B, H, W, C].
@@ -177,12 +185,12 @@ def contribution_clip(
       ValueError: a gradient of another shape than the images.
     """
     percentile = read("contribution_percentile", hp)
-    contribution = _contribution(images, gradient)
-    return _to_gray(images, _small(contribution, percentile))
+    contribution = _contribution(images, gradient, gray)
+    return _to_gray(images, _small(contribution, percentile), gray)
 
 
 def contribution_abs_clip(
-    images: Array, gradient: Array, step: Array, hp: HParams
+    images: Array, gradient: Array, step: Array, hp: HParams, *, gray: float = GRAY
 ) -> Array:
     """Returns images without the pixels that do the score neither good nor harm.
 
@@ -194,6 +202,7 @@ def contribution_abs_clip(
       gradient: [B, H, W, C], d score / d images from before the update.
       step: not read.
       hp: `contribution_abs_percentile` in 0 to 100; 0 is the identity.
+      gray: where contributions are measured from.
 
     Returns:
       [B, H, W, C].
@@ -202,8 +211,8 @@ def contribution_abs_clip(
       ValueError: a gradient of another shape than the images.
     """
     percentile = read("contribution_abs_percentile", hp)
-    contribution = jnp.abs(_contribution(images, gradient))
-    return _to_gray(images, _small(contribution, percentile))
+    contribution = jnp.abs(_contribution(images, gradient, gray))
+    return _to_gray(images, _small(contribution, percentile), gray)
 
 
 def median(images: Array, gradient: Array, step: Array, hp: HParams) -> Array:
@@ -231,13 +240,17 @@ def clip(images: Array, gradient: Array, step: Array, hp: HParams) -> Array:
       images: [B, H, W, C].
       gradient: not read.
       step: not read.
-      hp: `clip_low` and `clip_high`; 0 and 1 are the identity on images in [0, 1].
+      hp: `clip_low` and `clip_high`, scalars or one of each channel [C]; 0 and 1 are
+        the identity on images in [0, 1].
 
     Returns:
       [B, H, W, C].
     """
     require_images("images", images)
-    return jnp.clip(images, read("clip_low", hp), read("clip_high", hp))
+    low, high = (read(name, hp) for name in ("clip_low", "clip_high"))
+    return jnp.clip(
+        images, low.reshape(1, 1, 1, -1), high.reshape(1, 1, 1, -1)
+    )  # [B, H, W, C]
 
 
 SweptValues = Mapping[str, Sequence[float]]

@@ -16,19 +16,26 @@ what separates the second computation from the first, and merges the two.
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.extend import core
 
 from dreamjax.models.layers import Rules
+from dreamjax.models.model import TapsOf
+from dreamjax.traced import (
+    Segment,
+    are_real,
+    evaluate,
+    function_of,
+    read_by,
+    read_by_caller,
+    segment_of,
+)
 from dreamjax.types import Array, Taps
 
 MOST = 16  # segments that are considered
-
-TapsOf = Callable[[Any, Array, Rules], Taps]
-"""(variables, images [B, H, W, C], rules) -> Taps, as of a `Model`."""
 
 
 def recomputed(taps: TapsOf, names: Sequence[str]) -> TapsOf:
@@ -98,39 +105,23 @@ def best_cuts(made: Sequence[int], alive: Sequence[int]) -> list[int]:
     return min((cuts(segments) for segments in range(1, MOST + 1)), key=cost)
 
 
-class _Segment(NamedTuple):
-    """A part of a traced program.
-
-    Attributes:
-      equations: in order.
-      moving: inputs that the gradient passes.
-      still: inputs that it does not: weights, and what is no real number.
-      outputs: what later segments, or the caller, read of it.
-    """
-
-    equations: list
-    moving: list
-    still: list
-    outputs: list
-
-
 def _play(closed: Any, inputs: Sequence[Array]) -> list[Array]:
     """Evaluates a traced (variables, images) -> outputs, segment by segment."""
     program = closed.jaxpr
     values = dict(zip(program.constvars, closed.consts, strict=True))
     values |= dict(zip(program.invars, inputs, strict=True))
     still, moving = _parted(_needed(program), program.invars[-1])
-    ahead = _segment(program, still, set(), _read(moving) | _read_by_caller(program))
-    values |= _evaluate(program, ahead, values)
+    ahead = segment_of(program, still, set(), read_by(moving) | read_by_caller(program))
+    values |= evaluate(program, ahead, values)
     *first, last = _segments(program, moving)
     for segment in first:
-        function = _twice(_function(program, segment), _real(segment.outputs))
+        function = _twice(function_of(program, segment), are_real(segment.outputs))
         found = function(
             [values[v] for v in segment.moving],
             [values[v] for v in segment.still],
         )
         values |= dict(zip(segment.outputs, found, strict=True))
-    values |= _evaluate(program, last, values)
+    values |= evaluate(program, last, values)
     return [
         v.val if isinstance(v, core.Literal) else values[v] for v in program.outvars
     ]
@@ -138,11 +129,11 @@ def _play(closed: Any, inputs: Sequence[Array]) -> list[Array]:
 
 def _needed(program: Any) -> list:
     """Returns the equations that an output depends on."""
-    wanted, kept = _read_by_caller(program), []
+    wanted, kept = read_by_caller(program), []
     for equation in reversed(program.eqns):
         if equation.effects or any(v in wanted for v in equation.outvars):
             kept.append(equation)
-            wanted |= _read([equation])
+            wanted |= read_by([equation])
     return kept[::-1]
 
 
@@ -150,7 +141,7 @@ def _parted(equations: Sequence, image: Any) -> tuple[list, list]:
     """Returns the equations that do not depend on the image, and those that do."""
     reached, still, moving = {image}, [], []
     for equation in equations:
-        if _read([equation]) & reached:
+        if read_by([equation]) & reached:
             reached |= set(equation.outvars)
             moving.append(equation)
         else:
@@ -158,12 +149,12 @@ def _parted(equations: Sequence, image: Any) -> tuple[list, list]:
     return still, moving
 
 
-def _segments(program: Any, equations: Sequence) -> list[_Segment]:
+def _segments(program: Any, equations: Sequence) -> list[Segment]:
     made = {program.invars[-1]}.union(*(e.outvars for e in equations))
-    later, alive = _read_by_caller(program), []
+    later, alive = read_by_caller(program), []
     for equation in reversed(equations):
         alive.append(set(later))
-        later = (later - set(equation.outvars)) | _read([equation])
+        later = (later - set(equation.outvars)) | read_by([equation])
     alive = [later, *reversed(alive)]  # before each equation, and after the last
     cuts = best_cuts(
         [sum(map(_bytes, e.outvars)) for e in equations],
@@ -171,39 +162,9 @@ def _segments(program: Any, equations: Sequence) -> list[_Segment]:
     )
     ends = [0, *cuts, len(equations)]
     return [
-        _segment(program, equations[a:b], made, alive[b])
+        segment_of(program, equations[a:b], made, alive[b])
         for a, b in itertools.pairwise(ends)
     ]
-
-
-def _segment(program: Any, equations: Sequence, moving: set, later: set) -> _Segment:
-    own = {v: None for e in equations for v in e.outvars}
-    inputs = {v: None for e in equations for v in _ordered([e]) if v not in own}
-    real = [v for v, yes in zip(inputs, _real(inputs), strict=True) if yes]
-    carried = [v for v in real if v in moving]
-    return _Segment(
-        list(equations),
-        carried,
-        [v for v in inputs if v not in set(carried)],
-        [v for v in own if v in later],
-    )
-
-
-def _function(program: Any, segment: _Segment) -> Callable[..., list[Array]]:
-    """Returns (*moving, *still) -> outputs."""
-    inputs = [*segment.moving, *segment.still]
-    told = program.debug_info._replace(
-        arg_names=("",) * len(inputs), result_paths=("",) * len(segment.outputs)
-    )
-    effects = core.no_effects.union(*(e.effects for e in segment.equations))
-    part = core.Jaxpr([], inputs, segment.outputs, segment.equations, effects, told)
-    return core.jaxpr_as_fun(core.ClosedJaxpr(part, []))
-
-
-def _evaluate(program: Any, segment: _Segment, values: dict) -> dict:
-    inputs = [values[v] for v in (*segment.moving, *segment.still)]
-    found = _function(program, segment)(*inputs)
-    return dict(zip(segment.outputs, found, strict=True))
 
 
 def _twice(play: Callable[..., list[Array]], real: Sequence[bool]) -> Callable:
@@ -256,22 +217,6 @@ def _fenced(moving: list, down: list) -> list:
         value = jnp.ravel(g)[0]
         known = known & (value == value)
     return [jnp.where(known, x, jnp.nan) for x in moving]
-
-
-def _ordered(equations: Sequence) -> list:
-    return [v for e in equations for v in e.invars if isinstance(v, core.Var)]
-
-
-def _read(equations: Sequence) -> set:
-    return set(_ordered(equations))
-
-
-def _read_by_caller(program: Any) -> set:
-    return {v for v in program.outvars if isinstance(v, core.Var)}
-
-
-def _real(variables: Any) -> list[bool]:
-    return [jnp.issubdtype(v.aval.dtype, jnp.inexact) for v in variables]
 
 
 def _bytes(variable: Any) -> int:

@@ -1,15 +1,20 @@
 """Prints every tap of a network with its shape at an image size.
 
     python -m experiments.layers --model=efficientnet_lite0 --size=128,128
-    python -m experiments.layers --model=vgg16.torchvision
+    python -m experiments.layers --model=vgg16.torchvision --reach
 
-The networks of the zoo need not be downloaded for it.
+With --reach also what one unit sees: its receptive field and the pixels from one unit
+to the next, measured (`dreamjax/deepdream/reach.py`); "all" after a global pool or an
+attention layer. The networks of the zoo need not be downloaded for either.
 """
 
+import jax
+import jax.numpy as jnp
 from absl import flags
 
 from dreamjax import models
 from dreamjax.cli import image_size, launch
+from dreamjax.deepdream.reach import measure_fields
 from dreamjax.models.port import outline
 from dreamjax.models.zoo import find_port
 
@@ -17,6 +22,7 @@ MODEL = flags.DEFINE_string(
     "model", "efficientnet_lite0", "A network, or package.module:function of yours."
 )
 SIZE = flags.DEFINE_list("size", None, "Height,width in pixels; the record's default.")
+REACH = flags.DEFINE_bool("reach", False, "Also the receptive field of a unit.")
 
 
 def main(arguments: list[str]) -> int:
@@ -31,11 +37,28 @@ def main(arguments: list[str]) -> int:
     record = model.record
     print(f"{record.name}, {record.parameters:,} parameters, {record.license}")
     print(f"taps at {size[0]}×{size[1]} px:")
+    seen = fields(model, list(shapes)) if REACH.value else {}
     for name, (_, *shape) in shapes.items():
-        print(f"  {name:{width}}  {' × '.join(map(str, shape))}")
+        line = f"  {name:{width}}  {' × '.join(map(str, shape)):16}"
+        print(f"{line}  {seen.get(name, '')}".rstrip())
     for name in (n for n in record.head_taps if n not in shapes):
         print(f"  {name:{width}}  only at {record.size}×{record.size} px")
     return 0
+
+
+def fields(model: models.Model, taps: list[str]) -> dict[str, str]:
+    """Returns "sees 203 px, one unit every 16" of each tap.
+
+    What is seen does not depend on the weights, so any will do where there are none.
+    """
+    weights = jax.tree.map(lambda leaf: jnp.ones(leaf.shape), model.variables)
+    found = measure_fields(model._replace(variables=weights), taps)
+    return {
+        tap: "sees all"
+        if field is None
+        else f"sees {field.size} px, one unit every {field.stride}"
+        for tap, field in found.items()
+    }
 
 
 if __name__ == "__main__":

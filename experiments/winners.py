@@ -6,8 +6,9 @@
 
 Each neuron ranks the settings by each metric of --by; a setting's mark is the mean of
 its ranks. --distinct takes so many of the best tenth that are unlike each other.
---beside shows all settings of other runs with the same neurons below them. Pictures
-are stretched in contrast, as gradient ascent on pixels leaves them faint.
+--beside shows all settings of other runs with the same neurons below them. Written are
+winners.csv, winners.jpg (stretched in contrast, as gradient ascent on pixels leaves
+pictures faint), and a page, index.html, with copies of the pictures as they are.
 """
 
 import csv
@@ -17,10 +18,11 @@ from pathlib import Path
 from absl import flags
 
 from dreamjax.cli import launch
+from dreamjax.figures.figure import jpeg
 from dreamjax.figures.panels import Panel, draw, stretched
 from dreamjax.files import write_bytes, write_text
 from dreamjax.images import load_image
-from dreamjax.report.plots import png
+from dreamjax.report.page import write_page
 from dreamjax.report.summary import read_summary
 from dreamjax.report.values import get, short
 from dreamjax.report.winners import Setting, distinct, settings
@@ -56,7 +58,8 @@ def main(arguments: list[str]) -> int:
         print(f"{name}: mark {setting.mark:.3f}, {told(setting)}")
     for path in (
         write_text(out / "winners.csv", table(lines)),
-        write_bytes(out / "winners.png", png(drawn(lines))),
+        write_bytes(out / "winners.jpg", jpeg(drawn(lines))),
+        page(out, lines),
     ):
         print(path)
     return 0
@@ -88,6 +91,21 @@ def table(lines: list[tuple[str, Path, Setting]]) -> str:
     return text.getvalue()
 
 
+def page(out: Path, lines: list[tuple[str, Path, Setting]]) -> Path:
+    """Writes a page of all these runs, with copies of their pictures beside it."""
+    rows = []
+    for name, workdir, setting in lines:
+        for row in setting.rows:
+            number = len(rows)
+            copy = out / "pictures" / f"{number:03d}.png"
+            write_bytes(copy, (workdir / row["image"]).read_bytes())
+            hparams = {"setting": name, **row["hparams"]}
+            image = str(copy.relative_to(out))
+            rows.append({**row, "run": number, "hparams": hparams, "image": image})
+    notes = [f"Settings ranked by {', '.join(BY.value)}; {len(rows)} runs."]
+    return write_page(out / "index.html", rows, "The best settings", notes)
+
+
 def drawn(lines: list[tuple[str, Path, Setting]]):
     """Returns the figure: a row per setting, a column per neuron."""
     panels, labels = [], []
@@ -99,7 +117,7 @@ def drawn(lines: list[tuple[str, Path, Setting]]):
         ", ".join(str(get(row, n)) for n in WITHIN.value if n in row["hparams"])
         for row in lines[0][2].rows
     ]
-    return draw(panels, rows=labels, columns=columns, side=1.9)
+    return draw(panels, rows=labels, columns=columns, side=1.5)
 
 
 def panel(workdir: Path, row: dict) -> Panel:

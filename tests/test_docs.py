@@ -76,7 +76,8 @@ DOCUMENTS = [
 def test_commands_name_modules_configs_and_keys_that_exist(path):
     for words in commands(path):
         module = words[2].replace(".", "/")
-        assert (REPO / f"{module}.py").exists(), words
+        package = REPO / module / "__main__.py"
+        assert package.exists() or (REPO / f"{module}.py").exists(), words
         for word in words[3:]:
             name, _, value = word.partition("=")
             if name == "--config":

@@ -1,10 +1,14 @@
 """Figures of papers: verdicts, panels, records, and every figure at a toy size."""
 
 import json
+import re
+from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dreamjax.build import build
 from dreamjax.figures.figure import (
     Figure,
     Made,
@@ -14,11 +18,12 @@ from dreamjax.figures.figure import (
     photos_of,
 )
 from dreamjax.figures.layers import layer_like, layers_like, main_layers, spread
-from dreamjax.figures.panels import Panel, draw, stretched
+from dreamjax.figures.neurons import Neuron, aim_at
+from dreamjax.figures.panels import Panel, about_gray, draw, enlarged, stretched
 from dreamjax.figures.record import Expected, Row, as_csv, records, verdict
 from dreamjax.figures.table import markdown, read_records
 from experiments.figures import FIGURES
-from tests.tiny import tiny_model
+from tests.tiny import tiny_config, tiny_model
 
 
 @pytest.mark.parametrize(
@@ -88,6 +93,19 @@ def test_a_figure_leaves_picture_numbers_and_recipe(tmp_path):
     assert read_records(tmp_path) == []
 
 
+def test_a_figure_may_bring_a_network_of_its_own(tmp_path):
+    def own(context):
+        expected = Expected(2.0, "derived", absolute=0.5, network="hog.uoctti")
+        row = Row("size", 2.0, expected)
+        return made(context)._replace(rows=[row], network="hog.uoctti")
+
+    figure = Figure("smith2020.fig2", "Smith 2020", "another", own)
+    found = make_figure(figure, tmp_path, tmp_path / "runs", report=lambda line: None)
+    assert found[0]["verdict"] == "agrees"
+    about = json.loads((tmp_path / figure.name / f"{figure.name}.json").read_text())
+    assert about["network"] == "hog.uoctti"
+
+
 def test_figures_are_found_by_name_and_by_paper():
     other = Figure("smith2020.fig2", "Smith 2020", "another", made)
     assert by_name([FIGURE, other], ["smith2020"]) == [FIGURE, other]
@@ -119,8 +137,18 @@ def test_stretching_uses_the_whole_range():
     assert (stretched(np.zeros((2, 2, 3))) == 0.5).all()
 
 
+NEEDS = {  # paper or figure -> modules of requirements-figures.txt
+    "erhan2009": ("sklearn",),
+    "simonyan2014.fig3": ("maxflow", "sklearn"),
+    "simonyan2014.localization": ("maxflow", "sklearn"),
+}
+
+
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.name)
 def test_every_figure_at_a_toy_size(figure, tmp_path):
+    paper = figure.name.split(".")[0]
+    for name in (*NEEDS.get(paper, ()), *NEEDS.get(figure.name, ())):
+        pytest.importorskip(name, reason="pip install -r requirements-figures.txt")
     found = make_figure(
         figure,
         tmp_path,
@@ -146,5 +174,55 @@ def test_layers_of_another_network_stand_for_the_papers_own():
 
 def test_photos_come_from_a_folder_or_along(tmp_path):
     assert [path.name for path in photos_of(None)] == ["chelsea.png", "coffee.png"]
-    with pytest.raises(ValueError, match="photos="):
+    with pytest.raises(ValueError, match="folder="):
         photos_of(tmp_path)
+
+
+def test_the_documents_example_is_a_figure(tmp_path):
+    page = Path(__file__).parent.parent / "docs" / "figures.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    names = {}
+    exec(code, names)
+    found = make_figure(
+        names["FIGURE"],
+        tmp_path,
+        tmp_path / "runs",
+        model="tests.tiny:tiny_model",
+        quicktest=True,
+        report=lambda line: None,
+    )
+    assert found[0]["name"] == "least score"
+    assert np.isfinite(found[0]["obtained"])
+
+
+def test_values_about_zero_and_small_maps():
+    values = np.array([-2.0, 0.0, 1.0]).reshape(1, 3, 1)
+    np.testing.assert_allclose(about_gray(values, 100).ravel(), [0, 0.5, 0.75])
+    assert (about_gray(np.zeros((2, 2, 3))) == 0.5).all()
+    squares = enlarged(np.arange(4.0).reshape(2, 2, 1), 7)
+    assert squares.shape == (8, 8, 1) and (squares[:4, 4:] == 1).all()
+
+
+def test_neurons_of_several_layers_are_runs_of_one_program():
+    config = tiny_config()
+    aim_at(config, [Neuron("b", 2), Neuron("a/pre", 5, -1.0), Neuron("b", 1)])
+    experiment = build(config)
+    told = [experiment.told(run) for run in range(3)]
+    assert [run["weight0"] for run in told] == [1, 0, 1]
+    assert [run["unit0_0"] for run in told] == [2, 0, 1]
+    assert [(run["weight1"], run["unit1_0"]) for run in told] == [
+        (0, 0),
+        (-1, 5),
+        (0, 0),
+    ]
+    taps = {
+        "b": jnp.arange(4.0).reshape(1, 1, 1, 4),
+        "a/pre": 10 + jnp.arange(6.0).reshape(1, 1, 1, 6),
+    }
+    scores = [
+        experiment.objective(taps, {n: v[run] for n, v in experiment.values.items()})
+        for run in range(3)
+    ]
+    np.testing.assert_allclose(np.concatenate(scores), [2, -15, 1])
+    with pytest.raises(ValueError, match="call='energy'"):
+        aim_at(config, [Neuron("b", 2)], "energy")

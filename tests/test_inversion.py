@@ -7,8 +7,8 @@ import optax
 import pytest
 
 from dreamjax.deepdream.reach import Reach
+from dreamjax.figures.kept import kept_in
 from dreamjax.figures.panels import boxed
-from dreamjax.figures.remembered import remembered
 from dreamjax.inversion import cvpr2015, ijcv2016, masks
 from dreamjax.inversion import energy as terms
 from dreamjax.inversion.descent import heavy_ball, leaky_adagrad, stable_rate
@@ -319,7 +319,7 @@ def test_histograms_of_gradients():
         gradient_histogram(np.ones((2, 9)))
 
 
-def test_results_are_remembered_by_their_recipe(tmp_path):
+def test_figures_share_what_is_kept_by_its_recipe(tmp_path):
     made = []
 
     def make():
@@ -327,9 +327,9 @@ def test_results_are_remembered_by_their_recipe(tmp_path):
         return {"x": np.arange(3)}
 
     recipe = {"layer": "a", "rates": ((0.1, 2),), "goal": np.ones(2)}
-    first = remembered(tmp_path, recipe, make)
-    second = remembered(tmp_path, dict(recipe), make)
+    first = kept_in(tmp_path, recipe, make)
+    second = kept_in(tmp_path, dict(recipe), make)
     np.testing.assert_array_equal(first["x"], second["x"])
     assert len(made) == 1
-    remembered(tmp_path, recipe | {"goal": np.zeros(2)}, make)
+    kept_in(tmp_path, recipe | {"goal": np.zeros(2)}, make)
     assert len(made) == 2 and len(list(tmp_path.iterdir())) == 2

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dreamjax.metrics import picture
-from dreamjax.metrics.picture import picture_metrics
+from dreamjax.metrics.picture import gray_share, picture_metrics
 from dreamjax.params.color import COLOR_SQRT
 from tests.test_measures import noise_plane
 
@@ -153,3 +153,10 @@ def test_metrics_are_means_over_the_images_and_nan_marks_a_broken_one():
     broken[0, 3, 3, 1] = np.nan
     found = picture_metrics(broken)
     assert set(found) == NAMES and all(map(math.isnan, found.values()))
+
+
+def test_gray_share_by_hand():
+    gray = np.ones((4, 4, 3))
+    assert gray_share(gray) == pytest.approx(1)
+    assert gray_share(gray * [1, -1, 0]) == 0 == gray_share(0 * gray)
+    assert gray_share(gray * [1, 0, 0]) == pytest.approx(1 / 3)

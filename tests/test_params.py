@@ -25,6 +25,7 @@ from dreamjax.params.spatial import (
     fourier_scale,
     frequencies,
     laplacian,
+    lowres_shared,
 )
 
 FAST = {"xla_backend_optimization_level": 0}  # compile time is all there is
@@ -221,6 +222,38 @@ def test_laplacian():
 def test_laplacian_levels(levels, size):
     with pytest.raises(ValueError, match=f"levels={levels} is not possible"):
         laplacian((1, *size, 3), levels=levels)
+
+
+# Coarse pictures that all images of a run share.
+
+
+def test_lowres_shared():
+    shape = (4, 16, 24, 3)
+    space = lowres_shared(shape)
+
+    def all_(key):
+        fine, coarse = space.init(key, {"init_std": 2.0, "decay_power": 1.0})
+        still = jax.tree.map(jnp.zeros_like, fine)
+        flat = tuple(jnp.full(a.shape, 10.0**n) for n, a in enumerate(coarse))
+        faded = [jnp.zeros(a.shape) for a in coarse]
+        faded[3] = faded[3].at[1].set(1.0)
+        same = (*coarse[:3], *faded[3:5], jnp.zeros(coarse[5].shape))
+        shown = [space.apply((still, c), HP) for c in (flat, tuple(faded), same)]
+        return coarse, shown
+
+    coarse, (flat, faded, same) = jax.jit(all_)(jax.random.key(0))
+    sizes = [(1, 8, 12), (1, 4, 6), (1, 2, 3), (2, 2, 3), (1, 1, 2), (2, 1, 2)]
+    assert [a.shape for a in coarse] == [(*size, 3) for size in sizes]
+    assert np.std(coarse[0]) == pytest.approx(2, rel=0.1)
+    # A constant stays one through upsampling, and layers add.
+    np.testing.assert_allclose(flat, 111111, rtol=1e-6)
+    # A layer of two copies fades from one to the other along the images (bilinear,
+    # at the centers of the four), those of one copy are in all alike.
+    np.testing.assert_allclose(faded[:, 0, 0, 0], [0, 0.25, 0.75, 1], atol=1e-6)
+    np.testing.assert_allclose(
+        same - faded, np.broadcast_to((same - faded)[:1], shape), atol=1e-5
+    )
+    assert np.std((same - faded)[0]) > 0.5
 
 
 # Range.

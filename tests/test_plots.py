@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dreamjax.report.plots import Curve, curves, png, scatter, scatter_grid, svg
+from dreamjax.report.plots import (
+    Curve,
+    bars,
+    curves,
+    histograms,
+    png,
+    scatter,
+    scatter_grid,
+    svg,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 LABELS = dict(x_label="step", y_label="score [nats]")
@@ -152,3 +161,30 @@ def test_wrong_lengths_and_names_are_told():
         scatter([1, 2], [2, 3], groups=["a"], **LABELS)
     with pytest.raises(ValueError, match="log_x"):
         scatter_grid({"tv": [1]}, [1], y_label="score", log_x=["vt"])
+
+
+def test_histograms_count_shares_on_equal_axes():
+    values = {"a": [0.1, 0.1, 0.9, -5, math.nan], "b": [0.6], "none": []}
+    figure = histograms(values, bins=[0, 0.5, 1], x_label="cosine", title="all")
+    first, second, empty = figure.axes
+    heights = [[patch.get_height() for patch in a.patches] for a in (first, second)]
+    assert heights == [[0.75, 0.25], [0, 1]]
+    assert first.get_ylim() == second.get_ylim() and not empty.patches
+    assert {"a", "b", "all", "cosine", "share", "no data"} <= set(texts(figure))
+    with pytest.raises(ValueError, match="bins="):
+        histograms(values, bins=[1, 0], x_label="cosine")
+
+
+def test_bars_stand_in_groups_with_whiskers():
+    groups = {
+        "HOG": {"ours": (3.0, 1.0), "theirs": (2.0, 0.0)},
+        "SIFT": {"ours": (1, 0)},
+    }
+    figure = bars(groups, y_label="error [%]", title="errors")
+    (axes,) = figure.axes
+    assert [patch.get_height() for patch in axes.patches] == [3, 1, 2]
+    left, right = axes.patches[0], axes.patches[2]
+    assert right.get_x() == pytest.approx(left.get_x() + left.get_width())
+    assert len(axes.collections) == 1  # the whiskers of "ours"
+    assert {"HOG", "SIFT", "ours", "theirs", "errors"} <= set(texts(figure))
+    assert "no data" in texts(bars({}, y_label="error [%]"))

@@ -34,6 +34,16 @@ def turned(image, degrees):
     )
 
 
+def turned_nearest(image, degrees):
+    t = np.deg2rad(degrees)
+    cy, cx = (image.shape[0] - 1) / 2, (image.shape[1] - 1) / 2
+    y, x = np.mgrid[: image.shape[0], : image.shape[1]]
+    y, x = y - cy, x - cx
+    row = np.rint(np.cos(t) * y + np.sin(t) * x + cy).astype(int)
+    column = np.rint(np.cos(t) * x - np.sin(t) * y + cx).astype(int)
+    return bilinear(image, row, column)
+
+
 def zoomed(image, factor):
     cy, cx = (image.shape[0] - 1) / 2, (image.shape[1] - 1) / 2
     y, x = np.mgrid[: image.shape[0], : image.shape[1]]
@@ -60,6 +70,14 @@ MAPS = {
         lambda image, degrees: resample._turn_forward(image, jnp.deg2rad(degrees)),
         turned,
         [0.0, 1.0, -10.0, 10.0, 30.0, 45.0, 90.0, -133.0, 180.0],
+    ),
+    "turn, nearest": (
+        lambda image, degrees: resample.turn_nearest(image, jnp.deg2rad(degrees)),
+        lambda image, degrees: resample._turn_nearest_forward(
+            image, jnp.deg2rad(degrees)
+        ),
+        turned_nearest,
+        [0.0, 1.0, -10.0, 10.0, 30.0, -133.0, 180.0],  # no source between two pixels
     ),
     "zoom, no bound": (
         resample.zoom,

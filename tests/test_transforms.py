@@ -220,6 +220,12 @@ CASES = {
                 *(lambda i, d=d: around(i, degrees=d, fill=1.0) for d in (0, 7, 20))
             ),
         ),
+        Case(  # half a turn meets every pixel, and nothing from outside
+            lambda: transforms.rotate(180, 180, interpolation="nearest"),
+            (H, W),
+            equal(lambda i: i[::-1, ::-1], 2e-6),
+            False,
+        ),
     ],
     "resize": [
         Case(
@@ -525,6 +531,7 @@ BAD = {
     "steps=1": lambda: transforms.scale(0.9, 1.1, steps=1),
     "steps=-1": lambda: transforms.rotate(-1, 1, steps=-1),
     "low=3": lambda: transforms.rotate(3, 1),
+    "interpolation='cubic'": lambda: transforms.rotate(0, 1, interpolation="cubic"),
     "rest=5": lambda: transforms.rotate(-1, 1, rest=5),
     "rest=-5": lambda: transforms.rotate(-1, 1, steps=3, rest=-5),
     "size=0": lambda: transforms.crop(0),

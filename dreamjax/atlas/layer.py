@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dreamjax.atlas.classes import Top
-from dreamjax.atlas.photos import Activity, Respond, against_photos
+from dreamjax.atlas.photos import Activity, against_photos
 from dreamjax.atlas.recipe import MAIN, NEGATIVE, VARIANT, kind_of
 from dreamjax.atlas.taps import Tap
 from dreamjax.images import to_uint8
 from dreamjax.metrics.network import selectivity, selectivity_rank
 from dreamjax.metrics.picture import picture_metrics
+from dreamjax.mining.watch import Watch
 from dreamjax.runner import Result
 
 ORDER = (MAIN, VARIANT, NEGATIVE)
@@ -38,7 +39,7 @@ def layer_of(
     config: Mapping[str, Any],
     tap: Tap,
     activity: Activity,
-    respond: Respond,
+    respond: Watch,
     classify: Callable[[np.ndarray], list[Top]] | None,
     labels: Sequence[str] = (),
 ) -> Layer:
@@ -74,7 +75,8 @@ def layer_of(
         places.sort(key=lambda place: (ORDER.index(kinds[place]), place))
     mains = np.stack([images[places[0]] for places in found.values()])
     tops = [[]] * len(found) if classify is None else classify(mains)
-    responses = respond(result.images[[p[0][0] for p in found.values()], 0])[tap.aim][0]
+    shown = result.images[[places[0][0] for places in found.values()], 0]
+    responses = respond(shown)[tap.aim].mean
     channels = []
     for (unit, places), top, main, answer in zip(
         found.items(), tops, mains, responses, strict=True

@@ -2,22 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from dreamjax.build import PHOTOS, picture_path
-from dreamjax.errors import require
 from dreamjax.files import atomic_open
-from dreamjax.images import load_image
-from dreamjax.models.layers import PLAIN
+from dreamjax.inputs import pictures_under
+from dreamjax.mining.watch import Watch, watcher
+from dreamjax.mining.windows import look
 from dreamjax.models.model import Model
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
 AT_ONCE = 10  # photos of one call
 
 
@@ -35,23 +32,15 @@ class Activity(NamedTuple):
     spread: np.ndarray
 
 
-Respond = Callable[[np.ndarray], dict[str, tuple[np.ndarray, np.ndarray]]]
-"""Images [N, H, W, C] -> tap -> mean over positions, and mean of squares; [N, K]."""
-
-
 def photo_paths(folder: str | Path | None) -> list[Path]:
-    """Returns the pictures of a folder in order of name; None means the shipped ones.
+    """Returns the pictures under a folder in order of name; None: the shipped ones.
 
     Raises:
       ValueError: not a folder, or none in it.
     """
     if folder is None:
         return [picture_path(name) for name in PHOTOS]
-    folder = Path(folder)
-    require(folder.is_dir(), "photos", str(folder), "give a folder of pictures")
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
-    require(bool(found), "photos", str(folder), "there is no picture in this folder")
-    return found
+    return pictures_under(folder)
 
 
 def views(paths: Sequence[Path], size: tuple[int, int]) -> np.ndarray:
@@ -59,55 +48,24 @@ def views(paths: Sequence[Path], size: tuple[int, int]) -> np.ndarray:
 
     Two photos alone would be few numbers to take a spread of.
     """
-    found = []
-    for path in paths:
-        large = load_image(path, (2 * size[0], 2 * size[1]))
-        rows = np.split(large, 2, axis=0)
-        quarters = [part for row in rows for part in np.split(row, 2, axis=1)]
-        found += [load_image(path, size), *quarters]
-    return np.stack(found)
+    return np.concatenate([look(path, size, 2) for path in paths])
 
 
-def responder(model: Model, taps: Sequence[str]) -> Respond:
-    """Returns what says how the channels of each tap respond to images; compiled once.
+def responder(model: Model, taps: Sequence[str]) -> Watch:
+    """Returns what says how the channels of each tap respond to images.
 
     It may be called with any number of images [N, H, W, C] of one size.
     """
-
-    def sums(variables: Any, images: jax.Array) -> dict[str, tuple]:
-        found = model.taps(variables, images, PLAIN)
-        flat = {t: found[t].reshape(len(images), -1, found[t].shape[-1]) for t in taps}
-        return {
-            t: (jnp.mean(a, 1), jnp.mean(jnp.square(a), 1)) for t, a in flat.items()
-        }
-
-    program = jax.jit(sums)
-
-    def respond(images: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        filling = np.repeat(images[-1:], -len(images) % AT_ONCE, axis=0)
-        filled = np.concatenate([images, filling])
-        parts = [
-            jax.tree.map(np.asarray, program(model.variables, filled[i : i + AT_ONCE]))
-            for i in range(0, len(filled), AT_ONCE)
-        ]
-        return {
-            t: tuple(
-                np.concatenate([part[t][i] for part in parts])[: len(images)]
-                for i in range(2)
-            )
-            for t in taps
-        }
-
-    return respond
+    return watcher(model, taps, AT_ONCE)
 
 
 def measure(
-    respond: Respond, taps: Sequence[str], photos: np.ndarray
+    respond: Watch, taps: Sequence[str], photos: np.ndarray
 ) -> dict[str, Activity]:
     """Returns what the channels of each tap do on photos [N, H, W, 3]."""
     found, responses = {}, respond(photos)
     for tap in taps:
-        mean, square = responses[tap]
+        mean, square = responses[tap].mean, responses[tap].square
         variance = np.maximum(square.mean(0) - mean.mean(0) ** 2, 0)
         found[tap] = Activity(mean.mean(0), mean.max(0), np.sqrt(variance))
     return found
@@ -116,7 +74,7 @@ def measure(
 def kept(
     path: Path,
     model: Model,
-    respond: Respond,
+    respond: Watch,
     taps: Sequence[str],
     photos: np.ndarray,
 ) -> dict[str, Activity]:

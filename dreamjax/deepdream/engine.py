@@ -15,7 +15,7 @@ through the network together.
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -64,10 +64,12 @@ class Dreamed(NamedTuple):
     Attributes:
       images: [R, H, W, C] in [0, 1].
       alive: [R] bool; False where a run met a non-finite update.
+      snapshots: (octave, steps done in it) -> [R, h, w, C], those asked for.
     """
 
     images: np.ndarray
     alive: np.ndarray
+    snapshots: Mapping[tuple[int, int], np.ndarray]
 
 
 class Dreamer(NamedTuple):
@@ -76,7 +78,8 @@ class Dreamer(NamedTuple):
     Attributes:
       dream: (images [R, H, W, C], sizes of the octaves, keys [R], hp [R, ...], …) ->
         Dreamed. Told after each step (`watch`) and octave (`after`), it can go on from
-        a `Passage`.
+        a `Passage`, and keeps the pictures after some steps of each octave
+        (`snapshots`).
       score: (images, hp) -> [R], the objective without transforms.
     """
 
@@ -168,8 +171,9 @@ def make_dreamer(experiment: Experiment, plan: Plan, look: Look) -> Dreamer:
         watch: Watch | None = None,
         after: Callable[[Passage], None] | None = None,
         passage: Passage | None = None,
+        snapshots: Collection[int] = (),
     ) -> Dreamed:
-        bases = [images]
+        bases, kept = [images], {}
         for size in reversed(sizes[:-1]):
             bases.append(_each(plan.resize, bases[-1], size))
         bases.reverse()
@@ -197,12 +201,14 @@ def make_dreamer(experiment: Experiment, plan: Plan, look: Look) -> Dreamer:
                 state, info = here.climb(state, hp_here, score, found, small)
                 if watch is not None:
                     watch(octave, step + 1, info, state.alive & passage.alive)
+                if step + 1 in snapshots:
+                    kept[octave, step + 1] = np.asarray(here.images(state, hp_here))
             dreamed = np.asarray(here.images(state, hp_here))
             alive = np.asarray(state.alive) & passage.alive
             passage = Passage(octave + 1, dreamed, alive)
             if after is not None:
                 after(passage)
-        return Dreamed(passage.images, passage.alive)
+        return Dreamed(passage.images, passage.alive, kept)
 
     def score(
         images: np.ndarray, hp: HParams, *, goals: Mapping[str, Array]

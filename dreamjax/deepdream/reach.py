@@ -5,8 +5,8 @@ One half of a long strip is filled with NaN. Whatever a unit computes from a NaN
 that half. No list of kernels and strides is needed, and any network can be asked.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,26 +33,57 @@ class Reach(NamedTuple):
     after: int
 
 
+class Field(NamedTuple):
+    """The receptive field of a tap: unit j sees pixels j·stride + start … and on.
+
+    Attributes:
+      size: pixels seen, of one axis.
+      stride: pixels from one unit to the next.
+      start: the first pixel that unit 0 would see; negative in the padding.
+    """
+
+    size: int
+    stride: int
+    start: int
+
+
 def measure_reach(model: Model, taps: Sequence[str]) -> dict[str, Reach | None]:
     """Returns the reach of each tap; None where a unit sees the whole image.
 
     That is so after a global pool, an attention layer, a squeeze-and-excitation, and
-    in taps [N, K]. Both axes are taken to be alike.
+    in taps [N, K]. Both axes are taken to be alike. The ends are rounded outward to
+    whole strides, which is all that tiles need; `measure_fields` is exact.
 
     Args:
       taps: names, which exist at the size of a strip or have no positions.
     """
-    found: dict[str, Reach | None] = dict.fromkeys(taps)
+    return _measured(model, taps, _reaches)
+
+
+def measure_fields(model: Model, taps: Sequence[str]) -> dict[str, Field | None]:
+    """Returns the receptive field of each tap, exact to the pixel.
+
+    Args and None as in `measure_reach`; takes as many runs as the largest stride.
+    """
+    return _measured(model, taps, _fields)
+
+
+def _measured(model: Model, taps: Sequence[str], read: Callable) -> dict[str, Any]:
+    found: dict[str, Any] = dict.fromkeys(taps)
     for length in STRIPS:
         left = [tap for tap in taps if found[tap] is None]
         if left:
-            found |= _on_strip(model, left, length)
+            found |= _on_strip(model, left, length, read)
     return found
 
 
+Lost = Callable[[int], dict[str, np.ndarray]]
+"""Pixel -> tap -> [2, w]: which units see it or what is right of it; left of it."""
+
+
 def _on_strip(
-    model: Model, taps: Sequence[str], length: int
-) -> dict[str, Reach | None]:
+    model: Model, taps: Sequence[str], length: int, read: Callable
+) -> dict[str, Any]:
     height = -(-max(HEIGHT, model.record.min_size) // GRID) * GRID
     short = tap_shapes(model, (height, length))
     long = tap_shapes(model, (height, 2 * length))
@@ -60,20 +91,52 @@ def _on_strip(
     maps = [t for t in maps if long[t][2] > short[t][2]]
     if not maps:
         return {}
-    strip = np.full((2, height, length, model.record.channels), 0.5, np.float32)
-    middle = length // 2
-    strip[0, :, middle:] = np.nan
-    strip[1, :, :middle] = np.nan
 
-    def lost(variables, images):
+    def find(variables, images):
         found = model.taps(variables, images, PLAIN)
         return {t: jnp.any(jnp.isnan(found[t]), axis=(1, 3)) for t in maps}  # [2, w]
 
-    # Run once: compiling fast is worth more than running fast.
-    fast = {"xla_backend_optimization_level": 0}
-    seen = jax.jit(lost, compiler_options=fast)(model.variables, jnp.asarray(strip))
+    # Run a few times: compiling fast is worth more than running fast.
+    program = jax.jit(find, compiler_options={"xla_backend_optimization_level": 0})
+
+    def lost(pixel: int) -> dict[str, np.ndarray]:
+        strip = np.full((2, height, length, model.record.channels), 0.5, np.float32)
+        strip[0, :, pixel:] = np.nan
+        strip[1, :, :pixel] = np.nan
+        return jax.device_get(program(model.variables, jnp.asarray(strip)))
+
     strides = {t: length // (long[t][2] - short[t][2]) for t in maps}
-    return {t: _reach(np.asarray(seen[t]), strides[t], middle) for t in maps}
+    return read(lost, strides, length // 2)
+
+
+def _reaches(
+    lost: Lost, strides: Mapping[str, int], middle: int
+) -> dict[str, Reach | None]:
+    seen = lost(middle)
+    return {t: _reach(seen[t], stride, middle) for t, stride in strides.items()}
+
+
+def _fields(
+    lost: Lost, strides: Mapping[str, int], middle: int
+) -> dict[str, Field | None]:
+    """Moves the border pixel by pixel: where another unit is lost, its field ends."""
+    seen = [lost(middle + i) for i in range(max(strides.values()) + 1)]
+    found: dict[str, Field | None] = {}
+    for tap, stride in strides.items():
+        rows = [one[tap] for one in seen]
+        if any(row.all() for row in rows[0]):
+            found[tap] = None
+            continue
+        first = [int(np.argmax(row[0])) for row in rows]
+        last = [len(row[1]) - 1 - int(np.argmax(row[1][::-1])) for row in rows]
+        # Unit first[i] sees pixel middle + i, and not the next one: it ends there.
+        i = next(i for i in range(stride) if first[i + 1] > first[i])
+        end = middle + i - first[i] * stride
+        # Unit last[i + 1] sees pixel middle + i, not the one before: it begins there.
+        i = next(i for i in range(stride) if last[i + 1] > last[i])
+        start = middle + i - last[i + 1] * stride
+        found[tap] = Field(end - start + 1, stride, start)
+    return found
 
 
 def _reach(lost: np.ndarray, stride: int, middle: int) -> Reach | None:

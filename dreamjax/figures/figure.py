@@ -16,11 +16,12 @@ from dreamjax import models
 from dreamjax.build import PHOTOS
 from dreamjax.config import base_config, plain, shrink
 from dreamjax.environment import environment
-from dreamjax.errors import choose, require
+from dreamjax.errors import choose
 from dreamjax.figures import record
 from dreamjax.figures.layers import layer_like
 from dreamjax.files import write_bytes, write_text
 from dreamjax.images import load_image
+from dreamjax.inputs import pictures_under
 from dreamjax.labels import ASSETS
 from dreamjax.logbook import write_events
 from dreamjax.models.model import Model
@@ -30,9 +31,8 @@ from dreamjax.runner import Result, run
 
 DEFAULT = "efficientnet_lite0"
 DPI = 100  # of a drawing, pixels per inch
-QUALITY = 88  # of JPEG
+QUALITY = 80  # of JPEG; with halved color a figure of noisy panels stays below 150 kB
 QUICK_SIDE = 32  # pixels
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 class Context(NamedTuple):
@@ -74,6 +74,16 @@ class Context(NamedTuple):
         """Returns one of the photos, [H, W, 3] in [0, 1]; they repeat."""
         return load_image(self.photos[number % len(self.photos)], size)
 
+    def find(self, name: str) -> Path | None:
+        """Returns the file of this name in the folder of the photos, or None.
+
+        For the paper's own pictures ("published/dream_notebook_cell12.jpg"): where
+        they are missing a figure takes a photo and leaves out what needs them.
+        """
+        found = [p for p in self.photos if p.as_posix().endswith(f"/{name}")]
+        beside = self.photos[0].parent / name
+        return found[0] if found else beside if beside.is_file() else None
+
     def config(self, objective: str, side: int, **keys: Any) -> ConfigDict:
         """Returns an unlocked config of this network with Lucid's defaults.
 
@@ -108,6 +118,8 @@ class Made(NamedTuple):
       notes: sentences under it: what differs from the paper, and why.
       curves: name -> [n], one value per step, for TensorBoard.
       files: name with its ending -> what else is left beside it: a film, a table.
+      network: record of what it was made with, where that is not the context's
+        network: one that the figure trained or built itself.
     """
 
     drawings: Mapping[str, Drawing]
@@ -116,6 +128,7 @@ class Made(NamedTuple):
     notes: tuple[str, ...] = ()
     curves: Mapping[str, Sequence[float]] = MappingProxyType({})
     files: Mapping[str, bytes] = MappingProxyType({})
+    network: str = ""
 
 
 @dataclass(frozen=True)
@@ -179,7 +192,8 @@ def make_figure(
     made = figure.make(
         Context(figure.name, loaded, quicktest, raw, pictures, seed, report)
     )
-    found = record.records(made.rows, loaded.record.name)
+    used = made.network or loaded.record.name
+    found = record.records(made.rows, used)
     drawn = {f"{figure.name}{'_' if n else ''}{n}": d for n, d in made.drawings.items()}
     encoded = {name: jpeg(drawing) for name, drawing in drawn.items()}
     for name, data in encoded.items():
@@ -191,7 +205,7 @@ def make_figure(
         "figure": figure.name,
         "paper": figure.paper,
         "shows": figure.shows,
-        "network": loaded.record.name,
+        "network": used,
         "own_network": figure.network,
         "quicktest": quicktest,
         "seed": seed,
@@ -210,22 +224,20 @@ def make_figure(
 
 
 def photos_of(folder: Path | None) -> tuple[Path, ...]:
-    """Returns the pictures of a folder, by name; of none, those of dreamjax.
+    """Returns the pictures under a folder, by name; of none, those of dreamjax.
 
     Raises:
       ValueError: a folder without pictures.
     """
     if folder is None:
         return tuple(Path(str(ASSETS / f"{name}.png")) for name in PHOTOS)
-    found = sorted(p for p in Path(folder).glob("*") if p.suffix.lower() in SUFFIXES)
-    require(bool(found), "photos", str(folder), f"a folder with {', '.join(SUFFIXES)}")
-    return tuple(found)
+    return tuple(pictures_under(folder))
 
 
 def jpeg(drawing: Drawing) -> bytes:
     """Returns a drawing as a JPEG file; the same drawing gives the same bytes."""
     data = io.BytesIO()
-    options = {"quality": QUALITY, "subsampling": 0, "optimize": True}
+    options = {"quality": QUALITY, "subsampling": 2, "optimize": True}
     drawing.savefig(data, format="jpg", dpi=DPI, pil_kwargs=options)
     return data.getvalue()
 

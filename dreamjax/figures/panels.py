@@ -1,5 +1,6 @@
 """Panels of a figure as one picture: a grid with labels and a caption under each."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,7 +12,8 @@ from dreamjax.errors import require
 from dreamjax.report.plots import STYLE
 
 SIDE = 1.6  # inches of a panel
-LABELS = 1.1  # inches left of the rows
+LETTER = 0.068  # inches of a row label's letter
+SMALL = 0.056  # inches of a caption's letter
 
 
 class Panel(NamedTuple):
@@ -33,6 +35,7 @@ def draw(
     rows: Sequence[str] = (),
     columns: Sequence[str] = (),
     side: float = SIDE,
+    aspect: float = 1.0,
 ) -> Figure:
     """Draws a grid of panels.
 
@@ -41,7 +44,8 @@ def draw(
       title: over all; says which network.
       rows: a label for each row, or none.
       columns: a label for each column, or none.
-      side: inches of a panel's longer side.
+      side: inches of a panel's width.
+      aspect: height over width of the panels, so that wide ones leave no gaps.
 
     Raises:
       ValueError: no panels, or labels that are not as many as rows or columns.
@@ -50,14 +54,20 @@ def draw(
     require(height > 0 and width > 0, "panels", panels, "at least one")
     for name, labels, count in (("rows", rows, height), ("columns", columns, width)):
         require(len(labels) in (0, count), name, tuple(labels), f"{count} labels")
+    panels = [
+        [p._replace(caption=_wrapped(p.caption, side)) for p in r] for r in panels
+    ]
     captions = max(
         (panel.caption.count("\n") + 1) * bool(panel.caption)
         for row in panels
         for panel in row
     )
+    letters = max((len(t) for text in rows for t in text.splitlines()), default=0)
     size = (
-        width * side + (LABELS if rows else 0.1),
-        height * (side + 0.17 * captions) + 0.45 * bool(title) + 0.3 * bool(columns),
+        width * side + 0.15 + LETTER * letters,
+        height * (side * aspect + (0.17 * captions + 0.1) * bool(captions))
+        + 0.45 * bool(title)
+        + 0.3 * bool(columns),
     )
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
@@ -83,6 +93,12 @@ def draw(
                 if panel.image is not None:
                     _show(axes, panel)
     return figure
+
+
+def _wrapped(caption: str, side: float) -> str:
+    """Returns a caption in lines as wide as its panel; wider ones would shrink it."""
+    letters = max(8, int(side / SMALL))
+    return "\n".join(textwrap.fill(line, letters) for line in caption.splitlines())
 
 
 def _show(axes, panel: Panel) -> None:
@@ -132,3 +148,30 @@ def boxed(
         ):
             line[:] = color
     return drawn
+
+
+def standardized(image: np.ndarray, spread: float = 0.1) -> np.ndarray:
+    """Returns an image [H, W, C] with mean 0.5 and a standard deviation of `spread`.
+
+    How the TensorFlow notebook of 2016 shows pictures that know no range.
+    """
+    deviation = max(float(image.std()), 1e-4)
+    shown = (image - image.mean()) / deviation * spread + 0.5
+    return np.clip(shown, 0, 1).astype(np.float32)
+
+
+def about_gray(image: np.ndarray, percentile: float = 99.5) -> np.ndarray:
+    """Returns values of either sign [..., C] as a picture with 0 at mid-gray.
+
+    The percentile of the absolute values is black or white, so that what has a photo's
+    amplitudes and what has far less are shown alike. (Yosinski et al. 2015 show it so,
+    by the largest value.) Where the percentile is 0 the largest value is taken.
+    """
+    top = np.percentile(np.abs(image), percentile) or np.abs(image).max() or 1.0
+    return np.clip(0.5 + np.asarray(image) / (2 * top), 0, 1).astype(np.float32)
+
+
+def enlarged(image: np.ndarray, side: int) -> np.ndarray:
+    """Returns a small map [h, w, C] at about `side` pixels, positions as squares."""
+    times = max(1, round(side / max(image.shape[:2])))
+    return image.repeat(times, axis=0).repeat(times, axis=1)

@@ -11,9 +11,14 @@ from dreamjax.figures.record import tolerance
 HEAD = """# Papers, reproduced
 
 Made by `python -m experiments.figures table` from the records under
-`results/figures/`. *Expected* is judged only where it was published by the authors,
-measured by an independent run of their recipe, or derived; what is only reported from
-memory is shown and judges nothing. Nor does a number of another network than ours.
+`results/figures/`; [figures.md](figures.md) says how figures are made. *Expected* is
+judged only where it was published by the authors, measured by an independent run of
+their recipe, or derived; what is only reported from memory is shown and judges
+nothing. Nor does a number of another network than the one it was measured with.
+
+"""
+INDEX = """| figure | shows | network | agree | differ | not judged |
+|---|---|---|---|---|---|
 """
 
 
@@ -33,7 +38,8 @@ def markdown(figures: Sequence[Mapping[str, Any]], pictures: str) -> str:
       figures: of `read_records`.
       pictures: where the folders of the figures are, from the page.
     """
-    parts, paper = [HEAD], None
+    parts, paper = [HEAD, _totals(figures), INDEX], None
+    parts += [_overview(figure) for figure in figures]
     for figure in figures:
         if figure["paper"] != paper:
             paper = figure["paper"]
@@ -41,8 +47,7 @@ def markdown(figures: Sequence[Mapping[str, Any]], pictures: str) -> str:
         name = figure["figure"]
         parts.append(
             f"\n### {name}\n\n{figure['shows']}. Network: `{figure['network']}`.\n\n"
-            f"`python -m experiments.figures {name}` ·"
-            f" [picture]({pictures}/{name}/{name}.jpg)\n"
+            f"`python -m experiments.figures {name}` · {_links(figure, pictures)}\n"
         )
         if figure["records"]:
             parts.append(
@@ -52,6 +57,38 @@ def markdown(figures: Sequence[Mapping[str, Any]], pictures: str) -> str:
             parts += [_row(found) for found in figure["records"]]
         parts += [f"\n{note}\n" for note in figure["notes"]]
     return "".join(parts)
+
+
+def _counts(figure: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Returns how many numbers agree, differ, and are judged by nothing."""
+    verdicts = [found["verdict"] for found in figure["records"]]
+    agree, differ = verdicts.count("agrees"), verdicts.count("differs")
+    return agree, differ, len(verdicts) - agree - differ
+
+
+def _totals(figures: Sequence[Mapping[str, Any]]) -> str:
+    agree, differ, rest = (sum(c) for c in zip(*map(_counts, figures), strict=True))
+    return (
+        f"{len(figures)} figures and tables: {agree} numbers agree, {differ} differ,"
+        f" {rest} are judged by nothing.\n\n"
+    )
+
+
+def _overview(figure: Mapping[str, Any]) -> str:
+    name, counts = figure["figure"], " | ".join(map(str, _counts(figure)))
+    link = f"[{name}](#{name.replace('.', '')})"
+    return f"| {link} | {figure['shows']} | `{figure['network']}` | {counts} |\n"
+
+
+def _links(figure: Mapping[str, Any], pictures: str) -> str:
+    """Returns links to the pictures of a figure, the figure itself first."""
+    name = figure["figure"]
+    links = [
+        f"[{Path(file).stem.removeprefix(f'{name}_').replace(name, 'picture')}]"
+        f"({pictures}/{name}/{file})"
+        for file in figure["pictures"]
+    ]
+    return " · ".join(links)
 
 
 def _row(found: Mapping[str, Any]) -> str:

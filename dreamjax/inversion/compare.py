@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dreamjax.errors import require
-from dreamjax.figures.remembered import remembered
+from dreamjax.figures.kept import kept_in
 from dreamjax.inversion.cvpr2015 import Inversion, features
 from dreamjax.inversion.ijcv2016 import Solve
 from dreamjax.models.model import Model, postprocess, preprocess, tap_shapes
@@ -71,7 +71,7 @@ def solved(
             k: v._asdict() if hasattr(v, "_asdict") else v for k, v in keys.items()
         },
     }
-    found = remembered(folder, recipe, make)
+    found = kept_in(folder, recipe, make)
     return Inversion(
         found["images"],
         found["errors"],

@@ -6,6 +6,9 @@ multiplied by a Hann window, so that unequal borders do not look like detail (th
 would add power falling as 1/f^2 along the axes).
 """
 
+import itertools
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import fft
 
@@ -148,6 +151,28 @@ def share_above(spectrum: np.ndarray, above: float) -> float:
     if total == 0.0:
         return 0.0
     return float(spectrum[frequencies(*spectrum.shape) > above].sum() / total)
+
+
+def band_shares(plane: np.ndarray, edges: Sequence[float]) -> list[float]:
+    """Returns the shares of the power of a plane [H, W] in bands of frequency.
+
+    Band i holds edges[i] <= |f| < edges[i + 1], in cycles per pixel. No window is
+    applied and the mean stays in the first band; a plane of zeros has shares of 0.
+
+    Raises:
+      ValueError: fewer than two edges, or edges that do not ascend.
+    """
+    pairs = list(itertools.pairwise(edges))
+    ascend = len(pairs) > 0 and all(low < high for low, high in pairs)
+    require(ascend, "edges", tuple(edges), "two or more, ascending")
+    spectrum = np.abs(fft.fft2(np.asarray(plane, np.float64))) ** 2
+    radius, total = frequencies(*spectrum.shape), spectrum.sum()
+    if total == 0.0:
+        return [0.0] * len(pairs)
+    return [
+        float(spectrum[(radius >= low) & (radius < high)].sum() / total)
+        for low, high in pairs
+    ]
 
 
 def _hann(size: int) -> np.ndarray:

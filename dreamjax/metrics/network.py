@@ -11,12 +11,10 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from dreamjax.hparams import resolve
-from dreamjax.models.layers import PLAIN, Rules
+from dreamjax.models.layers import PLAIN
+from dreamjax.models.model import TapsOf
 from dreamjax.objectives import Objective, Read, at_position
 from dreamjax.types import Array, HParams, Taps
-
-TapsOf = Callable[[Any, Array, Rules], Taps]
-"""(variables, images [B, H, W, C], rules) -> Taps, as `Model.taps`."""
 
 Judge = Callable[[Any, Array, HParams], dict[str, Array]]
 """(variables, images [B, H, W, C], hp) -> metric name -> scalar, of one run."""

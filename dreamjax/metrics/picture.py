@@ -98,6 +98,11 @@ def color_distance(image: np.ndarray) -> float:
     colors = image.reshape(-1, 3)
     centered = colors - colors.mean(axis=0)
     covariance = centered.T @ centered / len(colors)
+    return covariance_distance(covariance)
+
+
+def covariance_distance(covariance: np.ndarray) -> float:
+    """Returns `color_distance` of a covariance of RGB values, [3, 3]."""
     trace = np.trace(covariance)
     if trace <= spectrum.FLAT**2:
         return FLAT_DISTANCE
@@ -131,6 +136,19 @@ def colorfulness(image: np.ndarray) -> float:
     spread = np.sqrt(opponents.var(axis=(1, 2)).sum())
     center = np.sqrt(np.square(opponents.mean(axis=(1, 2))).sum())
     return float(255 * (spread + 0.3 * center))
+
+
+def gray_share(values: np.ndarray) -> float:
+    """Returns the part of the energy of [H, W, C] that all its channels share.
+
+    `C Σ mean_c(x)² / Σ x²`: 1 where the channels are equal, 1/C where they are
+    independent, 0 where they add up to 0. For directions and differences, which lie
+    about 0; of zeros it is 0.
+    """
+    values = np.asarray(values, np.float64)
+    total = np.square(values).sum()
+    shared = values.shape[-1] * np.square(values.mean(axis=-1)).sum()
+    return float(shared / total) if total > 0 else 0.0
 
 
 def saturation(image: np.ndarray) -> float:

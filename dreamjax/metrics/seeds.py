@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.stats import rankdata
 
-from dreamjax.metrics.network import TapsOf
 from dreamjax.models.layers import PLAIN
+from dreamjax.models.model import TapsOf
 from dreamjax.objectives import Objective
 from dreamjax.report.values import key_of
 from dreamjax.types import Array

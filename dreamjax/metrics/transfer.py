@@ -15,9 +15,9 @@ from dreamjax import models
 from dreamjax.errors import require
 from dreamjax.hparams import Hparam, resolve
 from dreamjax.labels import match_labels
-from dreamjax.metrics.network import LOGITS, TapsOf, aims_of, weight_of
+from dreamjax.metrics.network import LOGITS, aims_of, weight_of
 from dreamjax.models.layers import PLAIN
-from dreamjax.models.model import Model, Record, tap_shapes
+from dreamjax.models.model import Model, Record, TapsOf, tap_shapes
 from dreamjax.objectives import Objective
 from dreamjax.types import Array, HParams
 

@@ -7,7 +7,8 @@ callers never ask where they are. Padding is always explicit.
 
 Nonlinearities come as `Rules`: which function stands for each nonlinearity and, with
 it, how the gradient passes. `PLAIN` is the network as it was trained; `redirected`
-lets gradient through units that are off (Lucid's redirected ReLU).
+lets gradient through units that are off (Lucid's redirected ReLU); `backward_rules`
+makes a DeconvNet of it, or guided backpropagation.
 """
 
 from collections.abc import Callable
@@ -269,6 +270,53 @@ def _relu6(x: Array) -> Array:
 PLAIN = Rules(relu=_relu, relu6=_relu6)
 
 
+class Passing(NamedTuple):
+    """How a gradient passes a nonlinearity, backward; each a bool scalar, traced.
+
+    Attributes:
+      by_unit: only through units that are on: below the range, and for ReLU6 above
+        it, nothing passes.
+      by_gradient: only what is positive.
+      redirect: where nothing at all would pass, as if the nonlinearity were not there
+        (`redirected`).
+    """
+
+    by_unit: Array | bool
+    by_gradient: Array | bool
+    redirect: Array | bool
+
+
+RULES = {
+    "gradient": Passing(True, False, False),
+    "deconv": Passing(False, True, False),
+    "guided": Passing(True, True, False),
+}
+"""Names of backward rules, of a whole network at once. With R what comes from above:
+
+    gradient   R · 1[x > 0]               what it is
+    deconv     R · 1[R > 0]               DeconvNet (Zeiler & Fergus 2014)
+    guided     R · 1[x > 0] · 1[R > 0]    guided backpropagation (Springenberg 2015)
+
+Simonyan et al. 2014 showed that a DeconvNet differs from the gradient in nothing else.
+The signs are those of the gradient of a score; ReLU6 has x < 6 beside x > 0.
+"""
+
+
+def backward_rules(passing: Passing) -> Rules:
+    """Rules that change what passes backward, in every nonlinearity of a network.
+
+    Forward it is the same network. One program serves all rules, also side by side
+    under `jax.vmap`, as what passes is an argument of it.
+
+    Args:
+      passing: of `RULES`, or of your own.
+    """
+    return Rules(
+        relu=lambda x: _passed(x, passing, 0.0, jnp.inf),
+        relu6=lambda x: _passed(x, passing, 0.0, 6.0),
+    )
+
+
 def redirected(on: Array) -> Rules:
     """Rules that let gradient reach units that are off, where none else would pass.
 
@@ -276,35 +324,33 @@ def redirected(on: Array) -> Rules:
     nonlinearity is zero in every unit of that image, then the gradient is passed as if
     the nonlinearity were not there, except where a step along it would drive a unit
     that is already outside the range further out. (ReLU6 blocks pushes above 6 in the
-    same way as pushes below 0.)
+    same way as pushes below 0.) The signs are those of the gradient of a loss.
 
     Args:
       on: bool scalar, traced: Lucid redirects in the first 16 steps only.
     """
-    return Rules(
-        relu=lambda x: _redirected(x, on, 0.0, jnp.inf),
-        relu6=lambda x: _redirected(x, on, 0.0, 6.0),
-    )
+    return backward_rules(Passing(True, False, on))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _redirected(x: Array, on: Array, low: float, high: float) -> Array:
+def _passed(x: Array, passing: Passing, low: float, high: float) -> Array:
     return jnp.clip(x, low, high)
 
 
-def _redirected_forward(x, on, low, high):
-    return jnp.clip(x, low, high), (x, on)
+def _passed_forward(x, passing, low, high):
+    return jnp.clip(x, low, high), (x, passing)
 
 
-def _redirected_backward(low, high, saved, g):
-    # g is the gradient of a loss: the step goes along -g, so g > 0 pushes x down.
-    x, on = saved
-    passed = jnp.where((x > low) & (x < high), g, 0)
+def _passed_backward(low, high, saved, g):
+    x, (by_unit, by_gradient, redirect) = saved
+    passed = jnp.where(jnp.asarray(by_unit) & ~((x > low) & (x < high)), 0, g)
+    passed = jnp.where(jnp.asarray(by_gradient) & (g <= 0), 0, passed)
+    # As of a loss: the step goes along -g, so g > 0 pushes x down.
     outward = ((x < low) & (g > 0)) | ((x > high) & (g < 0))
     open_ = jnp.where(outward, 0, g)
     axes = tuple(range(1, x.ndim))
     blocked = jnp.all(passed == 0, axis=axes, keepdims=True)
-    return jnp.where(on & blocked, open_, passed), None
+    return jnp.where(jnp.asarray(redirect) & blocked, open_, passed), None
 
 
-_redirected.defvjp(_redirected_forward, _redirected_backward)
+_passed.defvjp(_passed_forward, _passed_backward)

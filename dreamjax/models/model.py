@@ -17,6 +17,9 @@ from dreamjax.errors import choose, require
 from dreamjax.models.layers import PLAIN, Rules
 from dreamjax.types import Array, Taps
 
+TapsOf = Callable[[Any, Array, Rules], Taps]
+"""(variables, images [B, H, W, C], rules) -> Taps, as of a `Model`."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Record:

@@ -5,9 +5,14 @@ the digit, Lucent, Captum and torch-dreams). Divided by its largest column norm 
 decorrelated values to RGB, `rgb = values @ COLOR.T`.
 """
 
+import json
+from pathlib import Path
+from typing import NamedTuple
+
 import jax.numpy as jnp
 import numpy as np
 
+from dreamjax.errors import require
 from dreamjax.types import Array
 
 COLOR_SQRT = np.array(
@@ -19,11 +24,63 @@ COLOR_MEAN = np.array([0.48, 0.46, 0.41], np.float32)
 """Mean color of ImageNet; added where no sigmoid sets the center."""
 
 
-def to_rgb(values: Array) -> Array:
+class ColorSpace(NamedTuple):
+    """Axes of color that vary apart, of some set of photos.
+
+    Attributes:
+      matrix: [3, 3], `rgb = values @ matrix.T`; its largest column norm is 1.
+      mean: [3], their mean color.
+    """
+
+    matrix: np.ndarray
+    mean: np.ndarray
+
+
+IMAGENET = ColorSpace(COLOR, COLOR_MEAN)
+
+
+def color_space(root: np.ndarray, mean: np.ndarray) -> ColorSpace:
+    """Returns the color space of a root of a covariance, with Lucid's normalization.
+
+    Args:
+      root: [3, 3] with `root @ root.T` the covariance of RGB in [0, 1].
+      mean: [3] in [0, 1].
+
+    Raises:
+      ValueError: another shape, a value that is not finite, no inverse.
+    """
+    root, mean = np.asarray(root, np.float64), np.asarray(mean, np.float64)
+    shaped = root.shape == (3, 3) and mean.shape == (3,)
+    require(shaped, "root, mean", (root.shape, mean.shape), "give [3, 3] and [3]")
+    finite = bool(np.isfinite(root).all() and np.isfinite(mean).all())
+    require(finite, "root, mean", (root.tolist(), mean.tolist()), "finite numbers")
+    matrix = root / max(np.linalg.norm(root, axis=0).max(), 1e-12)
+    allowed = "three axes that are independent (gray photos have one)"
+    require(abs(np.linalg.det(matrix)) > 1e-6, "root", root.tolist(), allowed)
+    return ColorSpace(matrix, mean.astype(np.float32))
+
+
+def read_color_space(path: str | Path) -> ColorSpace:
+    """Returns the color space of a JSON file, as `experiments.colors` writes it.
+
+    Raises:
+      ValueError: no such file, or not one with "root" and "mean".
+    """
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        root, mean = found["root"], found["mean"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f'color={str(path)!r} is no JSON file with "root" and "mean": {error}.'
+        ) from error
+    return color_space(root, mean)
+
+
+def to_rgb(values: Array, space: ColorSpace = IMAGENET) -> Array:
     """Maps decorrelated values [..., 3] to RGB [..., 3], still centered on 0."""
-    return values @ jnp.asarray(COLOR.T, values.dtype)
+    return values @ jnp.asarray(space.matrix.T, values.dtype)
 
 
-def from_rgb(rgb: Array) -> Array:
+def from_rgb(rgb: Array, space: ColorSpace = IMAGENET) -> Array:
     """The inverse of `to_rgb`."""
-    return rgb @ jnp.asarray(COLOR_INVERSE.T, rgb.dtype)
+    return rgb @ jnp.asarray(np.linalg.inv(space.matrix).T, rgb.dtype)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dreamjax.errors import choose, require
-from dreamjax.params import color as colors
+from dreamjax.params.color import IMAGENET, ColorSpace, from_rgb, to_rgb
 from dreamjax.params.spatial import SPATIAL, Spatial
 from dreamjax.types import Array, HParams, ImageParam
 
@@ -46,9 +46,9 @@ def _clip_backward(x, g):  # the step goes along -g
 clip_inward.defvjp(_clip_forward, _clip_backward)
 
 
-def _center(color: str, channels: int) -> Array:
-    if color == "decorrelated":
-        return jnp.asarray(colors.COLOR_MEAN).reshape(1, 1, 1, 3)
+def _center(space: ColorSpace | None, channels: int) -> Array:
+    if space is not None:
+        return jnp.asarray(space.mean).reshape(1, 1, 1, 3)
     return jnp.full((1, 1, 1, channels), 0.5)
 
 
@@ -58,7 +58,7 @@ def image_param(
     size: tuple[int, int],
     batch: int = 1,
     channels: int = 3,
-    color: str = "decorrelated",
+    color: str | ColorSpace = "decorrelated",
     range_: str = "sigmoid",
     start: str | np.ndarray = "noise",
 ) -> ImageParam:
@@ -68,11 +68,12 @@ def image_param(
     adding the mean color (0.5 for color="rgb").
 
     Args:
-      spatial: "pixel", "fourier" or "laplacian".
+      spatial: "pixel", "fourier", "laplacian" or "lowres-shared".
       size: (H, W) in pixels.
       batch: B, images of one run.
       channels: 1 (gray), 3, or any number; color="decorrelated" needs 3.
-      color: "decorrelated" or "rgb" (channels as they are).
+      color: "decorrelated", "rgb" (channels as they are), or the colors of one's own
+        photos.
       range_: "sigmoid" or "clip".
       start: "noise" (hp["init_std"] wide), "gray", or an image [H, W, C] in [0, 1]
         that every image of the batch starts from, exact to 1e-3.
@@ -81,18 +82,18 @@ def image_param(
       ValueError: an unknown choice, or an image of another shape or range.
     """
     choose("param", spatial, SPATIAL)
-    choose("color", color, COLORS)
+    palette = color if isinstance(color, ColorSpace) else _named(color)
     choose("range", range_, RANGES)
     require(min(*size, batch, channels) >= 1, "shape", (batch, *size, channels), ">= 1")
-    if color == "decorrelated" and channels != 3:
+    if palette is not None and channels != 3:
         raise ValueError(
             f"color='decorrelated' needs 3 channels, not channels={channels}:"
             " set color='rgb'."
         )
     shape = (batch, *size, channels)
     space = SPATIAL[spatial](shape)
-    apply = partial(_apply, space, color, range_)
-    invert = partial(_invert, space, color, range_)
+    apply = partial(_apply, space, palette, range_)
+    invert = partial(_invert, space, palette, range_)
     if isinstance(start, str):
         choose("start", start, STARTS)
         if start == "noise":
@@ -116,21 +117,29 @@ def _start_images(start: np.ndarray, shape: tuple[int, ...]) -> Array:
     return jnp.asarray(np.broadcast_to(start, shape))
 
 
-def _apply(space: Spatial, color: str, range_: str, params, hp: HParams) -> Array:
+def _named(color: str) -> ColorSpace | None:
+    return IMAGENET if choose("color", color, COLORS) == "decorrelated" else None
+
+
+def _apply(
+    space: Spatial, color: ColorSpace | None, range_: str, params, hp: HParams
+) -> Array:
     raw = space.apply(params, hp)
-    if color == "decorrelated":
-        raw = colors.to_rgb(raw)
+    if color is not None:
+        raw = to_rgb(raw, color)
     if range_ == "sigmoid":
         return jax.nn.sigmoid(raw)
     return clip_inward(raw + _center(color, raw.shape[-1]))
 
 
-def _invert(space: Spatial, color: str, range_: str, images: Array, hp: HParams):
+def _invert(
+    space: Spatial, color: ColorSpace | None, range_: str, images: Array, hp: HParams
+):
     if range_ == "sigmoid":
         kept = jnp.clip(images, SIGMOID_MARGIN, 1 - SIGMOID_MARGIN)
         raw = jnp.log(kept) - jnp.log1p(-kept)
     else:
         raw = images - _center(color, images.shape[-1])
-    if color == "decorrelated":
-        raw = colors.from_rgb(raw)
+    if color is not None:
+        raw = from_rgb(raw, color)
     return space.invert(raw, hp)

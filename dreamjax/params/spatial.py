@@ -1,8 +1,8 @@
 """Where the degrees of freedom lie: pixels, Fourier coefficients, a Laplacian pyramid.
 
 Each is a `Spatial` pair over raw values [B, H, W, C]: unbounded, centered on 0, still
-without color or range (see `dreamjax.params.image`). All three are linear, so their
-gradient is a fixed linear map of the image's: the choice is a preconditioner.
+without color or range (see `dreamjax.params.image`). All are linear, so their gradient
+is a fixed linear map of the image's: the choice is a preconditioner.
 """
 
 from collections.abc import Callable
@@ -126,4 +126,52 @@ def laplacian(shape: Shape, *, levels: int = 4) -> Spatial:
     return Spatial(init, apply, invert)
 
 
-SPATIAL = {"pixel": pixel, "fourier": fourier, "laplacian": laplacian}
+def lowres_shared(shape: Shape) -> Spatial:
+    """Fourier images of their own on top of coarse ones that all of a run share.
+
+    `raw_i = fourier_i + Σ_j upsample(coarse_j)_i`: images of one run start alike and
+    find it easier to stay alike than to part, so that the frames of an interpolation
+    show the same thing at the same place (Lucid's notebook "neuron interaction"). The
+    coarse ones are of 1/2, 1/4, 1/8 and 1/16 of the size, one for the whole run, and
+    two more of 1/8 and 1/16 that are faded from one to another along the images.
+    Bilinear. Params are (fourier's own, a tuple of [n, ceil(H/f), ceil(W/f), C]). The
+    inverse leaves the coarse ones at 0: a start from a picture is all the images' own.
+    """
+    batch, height, width, channels = shape
+    own = fourier(shape)
+    layers = [
+        (min(copies, batch), -(-height // part), -(-width // part), channels)
+        for copies, part in SHARED
+    ]
+
+    def init(key: Key, hp: HParams) -> tuple[Array, tuple[Array, ...]]:
+        first, *keys = jax.random.split(key, 1 + len(layers))
+        coarse = tuple(
+            hp["init_std"] * jax.random.normal(k, layer)
+            for k, layer in zip(keys, layers, strict=True)
+        )
+        return own.init(first, hp), coarse
+
+    def apply(params: tuple[Array, tuple[Array, ...]], hp: HParams) -> Array:
+        fine, coarse = params
+        return own.apply(fine, hp) + sum(
+            jax.image.resize(layer, shape, "bilinear") for layer in coarse
+        )
+
+    def invert(raw: Array, hp: HParams) -> tuple[Array, tuple[Array, ...]]:
+        return own.invert(raw, hp), tuple(jnp.zeros(layer) for layer in layers)
+
+    return Spatial(init, apply, invert)
+
+
+SHARED = ((1, 2), (1, 4), (1, 8), (2, 8), (1, 16), (2, 16))
+"""(copies along the images of a run, divisor of the size) of each coarse layer."""
+
+SPATIAL = {
+    "pixel": pixel,
+    "fourier": fourier,
+    "laplacian": laplacian,
+    "lowres-shared": lowres_shared,
+}
+FREQUENCIES = ("fourier", "lowres-shared")
+"""Those that read hp["decay_power"]."""

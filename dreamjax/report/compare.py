@@ -159,7 +159,9 @@ def _draw_plots(
         if len(rows) * len(figure.axes) <= MAX_MARKS:
             drawn[metric] = write_text(f"{path}.svg", plots.svg(figure))
         else:
-            drawn[metric] = write_bytes(f"{path}.png", plots.png(figure, dpi=120))
+            drawn[metric] = write_bytes(
+                f"{path}.png", plots.png(figure, dpi=100, colors=32)
+            )
     return drawn
 
 

@@ -18,6 +18,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from dreamjax.errors import require
 
@@ -212,6 +213,105 @@ def scatter_grid(
     return figure
 
 
+def histograms(
+    values: Mapping[str, Sequence[float]],
+    *,
+    bins: Sequence[float],
+    x_label: str,
+    title: str = "",
+    per_row: int = 3,
+) -> Figure:
+    """Draws how values are distributed, a small plot for each name, on equal axes.
+
+    Args:
+      values: name -> [N].
+      bins: [n + 1], edges, ascending; what lies outside is counted at the ends.
+      x_label: under the lowest row, with the unit.
+      title: above all.
+      per_row: plots side by side.
+
+    Raises:
+      ValueError: for edges that do not ascend.
+    """
+    edges = np.asarray(bins, np.float64)
+    ascending = edges.ndim == 1 and len(edges) > 1 and bool((np.diff(edges) > 0).all())
+    require(ascending, "bins", list(edges.ravel()[:4]), "two or more ascending edges")
+    wide = max(1, min(per_row, len(values)))
+    high = max(1, math.ceil(len(values) / wide))
+    with matplotlib.rc_context(STYLE):
+        figure = _figure((CELL[0] * wide, CELL[1] * high), title)
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=INK)
+        if not values:
+            _close(figure, figure.add_subplot(), False, (False, False))
+        first = None
+        for number, (name, given) in enumerate(values.items()):
+            axes = figure.add_subplot(high, wide, number + 1, sharey=first)
+            first = axes if first is None else first
+            below = number + wide >= len(values)
+            left = number % wide == 0
+            _label(axes, x_label if below else "", "share" if left else "", name)
+            array = np.asarray(given, np.float64)
+            array = np.clip(array[np.isfinite(array)], edges[0], edges[-1])
+            if len(array):
+                axes.hist(
+                    array,
+                    edges,
+                    weights=np.full(len(array), 1 / len(array)),
+                    color=COLORS[number // wide % len(COLORS)],
+                )
+            axes.set_xlim(edges[0], edges[-1])
+            _close(figure, axes, len(array) > 0, (False, False), legend=False)
+    return figure
+
+
+def bars(
+    groups: Mapping[str, Mapping[str, tuple[float, float]]],
+    *,
+    y_label: str,
+    title: str = "",
+) -> Figure:
+    """Draws bars in groups, each with its spread as a whisker.
+
+    Args:
+      groups: under the axis -> in the legend -> (height, spread); a spread of 0 has no
+        whisker. Groups may lack some.
+      y_label: with the unit.
+      title: above, at the left.
+    """
+    names = list(dict.fromkeys(name for group in groups.values() for name in group))
+    width = 0.8 / max(1, len(names))
+    with matplotlib.rc_context(STYLE):
+        figure = _figure((WIDTH, HEIGHT), title)
+        axes = figure.add_subplot()
+        _label(axes, "", y_label, title)
+        drawn = False
+        for number, name in enumerate(names):
+            places, heights, spreads = [], [], []
+            for place, group in enumerate(groups.values()):
+                if name in group and np.isfinite(group[name]).all():
+                    places.append(place + (number - (len(names) - 1) / 2) * width)
+                    heights.append(group[name][0])
+                    spreads.append(group[name][1])
+            if places:
+                axes.bar(
+                    places,
+                    heights,
+                    width,
+                    yerr=spreads if any(spreads) else None,
+                    color=COLORS[number % len(COLORS)],
+                    ecolor=INK,
+                    capsize=3,
+                    label=name or None,
+                )
+                drawn = True
+        if drawn:
+            axes.set_xticks(range(len(groups)), list(groups))
+            axes.grid(axis="x", visible=False)
+        _close(figure, axes, drawn, (False, False), numbered=False)
+    return figure
+
+
 def svg(figure: Figure, *, inline: bool = False) -> str:
     """Returns a figure as SVG text; its text is text.
 
@@ -233,12 +333,20 @@ def svg(figure: Figure, *, inline: bool = False) -> str:
     return text.replace("<svg ", '<svg role="img" ', 1)
 
 
-def png(figure: Figure, *, dpi: int = 2 * DPI) -> bytes:
-    """Returns a figure as a PNG on white; 200 dpi are 1280 px for a single plot."""
+def png(figure: Figure, *, dpi: int = 2 * DPI, colors: int | None = None) -> bytes:
+    """Returns a figure as a PNG on white; 200 dpi are 1280 px for a single plot.
+
+    With `colors` it has a palette of so many, which makes a plot three times as small.
+    """
     file = io.BytesIO()
     with matplotlib.rc_context(STYLE):
         figure.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
-    return file.getvalue()
+    if colors is None:
+        return file.getvalue()
+    small = io.BytesIO()
+    picture = Image.open(file).convert("RGB").quantize(colors, dither=Image.Dither.NONE)
+    picture.save(small, format="PNG", optimize=True)
+    return small.getvalue()
 
 
 def _figure(size: tuple[float, float], title: str) -> Figure:

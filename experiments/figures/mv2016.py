@@ -177,7 +177,7 @@ def inversion(context: Context) -> Made:
     grid = grid_of(context)
     panels = [
         [
-            Panel(image, f"{error:.0f} %")
+            Panel(stretched(image), f"{error:.0f} %")
             for image, error in zip(
                 grid.images[tap][0], grid.errors[tap][0], strict=True
             )

@@ -1,0 +1,348 @@
+"""The loop over a folder: pictures in, ledgers out, killed and gone on with at will.
+
+    workdir/mined.npz     the ledgers and how far they are, written every so often
+
+The list of pictures is fixed by their names and sizes at the start; a folder that has
+changed is another folder. Pictures are decoded a few ahead, in threads.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dreamjax.errors import choose, require
+from dreamjax.files import atomic_open
+from dreamjax.inputs import pictures_under
+from dreamjax.interrupt import Interrupted, stop_requests
+from dreamjax.mining.ledger import Ledger, Ranked, Sample, add, empty
+from dreamjax.mining.watch import Watch, watcher, widths
+from dreamjax.mining.windows import look, windows
+from dreamjax.models.model import Model
+
+FILE = "mined.npz"
+AHEAD = 4  # pictures that are decoded before they are needed
+RANKINGS = ("mean", "unit")
+
+
+class Settings(NamedTuple):
+    """What is kept of a folder; another value is another look.
+
+    Attributes:
+      size: (H, W) that the network sees.
+      levels: windows of a picture: 1 the whole, 2 its quarters too, 3 its ninths.
+      keep: examples at either end of each channel.
+      sample: random examples, that percentiles and slight activations are read off.
+      by: "mean" ranks examples by the mean over positions, "unit" by their strongest
+        unit.
+      seed: of the sample.
+    """
+
+    size: tuple[int, int]
+    levels: int = 1
+    keep: int = 9
+    sample: int = 1024
+    by: str = "mean"
+    seed: int = 0
+
+
+class Mined(NamedTuple):
+    """What was found in a folder.
+
+    Attributes:
+      folder: of the pictures.
+      pictures: their names in the folder, in the order that examples are numbered in.
+      settings: what was asked.
+      ledgers: tap -> what its channels answered.
+      broken: names of the files that could not be used.
+    """
+
+    folder: Path
+    pictures: tuple[str, ...]
+    settings: Settings
+    ledgers: dict[str, Ledger]
+    broken: tuple[str, ...]
+
+
+class _Progress(NamedTuple):
+    done: int  # pictures
+    ledgers: dict[str, Ledger]
+    broken: tuple[str, ...]
+
+
+def mine(
+    model: Model,
+    taps: Sequence[str],
+    folder: str | Path | Sequence[Path],
+    settings: Settings,
+    *,
+    workdir: str | Path | None = None,
+    directions: Mapping[str, np.ndarray] | None = None,
+    batch: int = 16,
+    save_seconds: float = 30.0,
+    report: Callable[[str], None] = print,
+) -> Mined:
+    """Looks at every picture of a folder, at any depth, and keeps what matters.
+
+    What comes out does not depend on `batch`, on interruptions, or on the machine's
+    speed, except that scores may differ in their last bits between batch sizes.
+
+    Args:
+      model: the network.
+      taps: names.
+      folder: of pictures; hidden files and folders are left out. Or a list of files.
+      settings: what to keep.
+      workdir: where to keep the state; None keeps none.
+      directions: tap -> [K, D], directions beside its channels (`watcher`).
+      batch: pictures of one call.
+      save_seconds: between two states.
+      report: takes each line of what is said.
+
+    Raises:
+      ValueError: bad input; a state of another look; no picture could be used.
+      Interrupted: Ctrl-C or SIGTERM, after a save.
+    """
+    check(settings)
+    taps = list(dict.fromkeys(taps))
+    channels = widths(model, taps, settings.size, directions)
+    folder, paths = _listed(folder)
+    asked = _identity(model, taps, folder, paths, settings, directions)
+    path = None if workdir is None else Path(workdir) / FILE
+    progress = None if path is None else _load(path, asked)
+    if progress is None:
+        ledgers = {
+            tap: empty(channels[tap], settings.keep, settings.sample) for tap in taps
+        }
+        progress = _Progress(0, ledgers, ())
+    elif progress.done < len(paths):
+        report(f"goes on after {progress.done} of {len(paths)} pictures")
+    if progress.done < len(paths):
+        watch = watcher(model, taps, batch, directions)
+        progress = _go_on(
+            progress,
+            folder,
+            paths,
+            watch,
+            settings,
+            batch,
+            save=lambda now: None if path is None else _save(path, asked, now),
+            every=save_seconds,
+            report=report,
+        )
+    usable = len(paths) - len(progress.broken)
+    require(usable > 0, "folder", str(folder), "none of its pictures can be used")
+    return Mined(
+        folder=folder,
+        pictures=tuple(p.relative_to(folder).as_posix() for p in paths),
+        settings=settings,
+        ledgers=progress.ledgers,
+        broken=progress.broken,
+    )
+
+
+def _listed(folder: str | Path | Sequence[Path]) -> tuple[Path, list[Path]]:
+    """Returns the pictures in order of name, and the folder that their names are in."""
+    if isinstance(folder, str | Path):
+        return Path(folder), pictures_under(folder)
+    paths = sorted(map(Path, folder), key=lambda path: path.parts)
+    require(bool(paths), "folder", folder, "at least one picture")
+    return Path(os.path.commonpath([path.parent for path in paths])), paths
+
+
+def check(settings: Settings) -> None:
+    """Raises ValueError for settings that cannot be."""
+    windows(settings.levels)
+    choose("by", settings.by, RANKINGS)
+    require(settings.keep >= 1, "keep", settings.keep, "at least 1")
+    require(settings.sample >= 1, "sample", settings.sample, "at least 1")
+    require(0 <= settings.seed < 2**63, "seed", settings.seed, "0 … 2^63 - 1")
+
+
+def _go_on(
+    progress: _Progress,
+    folder: Path,
+    paths: Sequence[Path],
+    watch: Watch,
+    settings: Settings,
+    batch: int,
+    *,
+    save: Callable[[_Progress], None],
+    every: float,
+    report: Callable[[str], None],
+) -> _Progress:
+    """Looks at the pictures that are left; at least `batch` windows at a time."""
+    count = len(windows(settings.levels))
+    at_once = max(1, batch // count)  # pictures
+    saved = started = time.monotonic()
+    first, broken = progress.done, list(progress.broken)
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    seen: list[tuple[int, np.ndarray]] = []
+    with stop_requests() as asked:
+        for number, image in _decoded(paths, progress.done, settings):
+            if isinstance(image, ValueError):
+                broken.append(names[number])
+                report(f"skipped: {image}")
+            else:
+                seen.append((number, image))
+            if len(seen) < at_once and number + 1 < len(paths):
+                continue
+            ledgers, bad = _judged(progress.ledgers, seen, watch, settings)
+            for n in bad:
+                broken.append(names[n])
+                report(f"skipped: {names[n]!r} has answers that are not finite")
+            progress, seen = _Progress(number + 1, ledgers, tuple(broken)), []
+            now = time.monotonic()
+            last = progress.done == len(paths)
+            if asked or last or now - saved >= every:
+                save(progress)
+                saved = time.monotonic()
+                rate = (progress.done - first) / max(now - started, 1e-9)
+                report(
+                    f"{progress.done} of {len(paths)} pictures, {rate:.1f} per second"
+                )
+            if asked and not last:
+                raise Interrupted("stopped; the same command goes on from here.")
+    return progress
+
+
+def _judged(
+    ledgers: Mapping[str, Ledger],
+    seen: Sequence[tuple[int, np.ndarray]],
+    watch: Watch,
+    settings: Settings,
+) -> tuple[dict[str, Ledger], list[int]]:
+    """Returns the ledgers after some pictures, and which of these answered NaN."""
+    if not seen:
+        return dict(ledgers), []
+    count = len(windows(settings.levels))
+    found = watch(np.concatenate([image for _, image in seen]))
+    numbers = np.concatenate([n * count + np.arange(count) for n, _ in seen])
+    good = np.ones(len(numbers), bool)
+    for response in found.values():
+        good &= np.isfinite(response.square).all(axis=1)
+    pictures = good.reshape(-1, count).all(axis=1)
+    good = np.repeat(pictures, count)
+    bad = [n for (n, _), fine in zip(seen, pictures, strict=True) if not fine]
+    if not good.any():
+        return dict(ledgers), bad
+    new = {}
+    for tap, ledger in ledgers.items():
+        response = type(found[tap])(*(part[good] for part in found[tap]))
+        new[tap] = add(
+            ledger,
+            numbers[good],
+            response,
+            by=settings.by,
+            windows=count,
+            seed=settings.seed,
+        )
+    return new, bad
+
+
+def _decoded(
+    paths: Sequence[Path], first: int, settings: Settings
+) -> Iterator[tuple[int, np.ndarray | ValueError]]:
+    """Yields (number, windows) of each picture in order, or why there are none."""
+
+    def read(path: Path) -> np.ndarray | ValueError:
+        try:
+            return look(path, settings.size, settings.levels)
+        except ValueError as error:
+            return error
+
+    waiting: deque[tuple[int, Future]] = deque()
+    with ThreadPoolExecutor(2) as pool:
+        for number in range(first, len(paths)):
+            waiting.append((number, pool.submit(read, paths[number])))
+            if len(waiting) > AHEAD:
+                done, image = waiting.popleft()
+                yield done, image.result()
+        while waiting:
+            done, image = waiting.popleft()
+            yield done, image.result()
+
+
+def _identity(
+    model: Model,
+    taps: Sequence[str],
+    folder: Path,
+    paths: Sequence[Path],
+    settings: Settings,
+    directions: Mapping[str, np.ndarray] | None,
+) -> dict[str, Any]:
+    """Returns what a state must agree with to be gone on with."""
+    digest = hashlib.sha256()
+    for path in paths:
+        name = path.relative_to(folder).as_posix()
+        digest.update(f"{name}\t{path.stat().st_size}\n".encode())
+    axes = {
+        tap: hashlib.sha256(np.ascontiguousarray(v, np.float32)).hexdigest()
+        for tap, v in (directions or {}).items()
+    }
+    return {
+        "network": model.record.name,
+        "weights": model.record.sha256,
+        "taps": list(taps),
+        "pictures": f"{len(paths)} with digest {digest.hexdigest()}",
+        "directions": axes,
+        **{k: list(v) if k == "size" else v for k, v in settings._asdict().items()},
+    }
+
+
+def _save(path: Path, asked: Mapping[str, Any], progress: _Progress) -> None:
+    about = {"asked": asked, "done": progress.done, "broken": progress.broken}
+    arrays = {
+        f"{i}.{name}": array
+        for i, ledger in enumerate(progress.ledgers.values())
+        for name, array in _flat(ledger).items()
+    }
+    with atomic_open(path) as file:
+        np.savez(file, about=np.asarray(json.dumps(about)), **arrays)
+
+
+def _load(path: Path, asked: Mapping[str, Any]) -> _Progress | None:
+    if not path.is_file():
+        return None
+    with np.load(path, allow_pickle=False) as file:
+        about = json.loads(str(file["about"]))
+        other = [name for name in asked if about["asked"].get(name) != asked[name]]
+        if other:
+            raise ValueError(
+                f"workdir={str(path.parent)!r} holds another look: {other[0]} was"
+                f" {about['asked'].get(other[0])!r}, now {asked[other[0]]!r}."
+                " Choose another workdir."
+            )
+        ledgers = {
+            tap: _unflat({n: file[f"{i}.{n}"] for n in NAMES})
+            for i, tap in enumerate(asked["taps"])
+        }
+    return _Progress(about["done"], ledgers, tuple(about["broken"]))
+
+
+NESTED = {"top": Ranked, "bottom": Ranked, "sample": Sample}
+NAMES = [name for name in Ledger._fields if name not in NESTED]
+NAMES += [f"{name}.{part}" for name, kind in NESTED.items() for part in kind._fields]
+
+
+def _flat(ledger: Ledger) -> dict[str, np.ndarray]:
+    found = {n: getattr(ledger, n) for n in Ledger._fields if n not in NESTED}
+    for name in NESTED:
+        parts = getattr(ledger, name)._asdict()
+        found |= {f"{name}.{part}": array for part, array in parts.items()}
+    return found
+
+
+def _unflat(arrays: Mapping[str, np.ndarray]) -> Ledger:
+    nested = {
+        name: kind(*(arrays[f"{name}.{part}"] for part in kind._fields))
+        for name, kind in NESTED.items()
+    }
+    plain = {n: arrays[n] for n in Ledger._fields if n not in NESTED}
+    return Ledger(**plain, **nested)
