@@ -14,7 +14,7 @@ import numpy as np
 from dreamjax.deepdream.reach import measure_reach
 from dreamjax.figures.figure import Context, Figure, Made
 from dreamjax.figures.layers import main_layers
-from dreamjax.figures.panels import Panel, boxed, draw
+from dreamjax.figures.panels import Panel, boxed, draw, stretched
 from dreamjax.figures.record import Expected, Row
 from dreamjax.images import load_image
 from dreamjax.inversion import cvpr2015, masks
@@ -61,13 +61,6 @@ LAYERS = (
     Layer("inception_5b/output", 1.0, 100.0, 0.25),
     Layer("pool5/7x7_s1", 1.0, 100.0, 0.25),
     Layer("logits", 1.0, 100.0, 0.25),
-)
-WHOLE = 0.4
-"""Depth up to which table3 has the paper's 400 updates."""
-
-FEWER = (
-    "200 of the 400 updates; where all 400 were made, up to inception_4a, the errors"
-    " agree within 2 %"
 )
 EARLY = 3
 """Layers, from the first, where accuracy is lost fast with λ."""
@@ -210,29 +203,27 @@ class Study(NamedTuple):
     goals: dict[str, np.ndarray]
     found: dict[tuple[str, float], tuple[float, float]]
     same: dict[tuple[str, float], bool]
-    updates: dict[str, int]
     curves: dict[str, np.ndarray]
 
 
 def study(context: Context) -> Study:
-    """Returns the inversions of `table3`: 400 updates, as the paper, where cheap."""
+    """Returns the inversions of `table3`, with the paper's 400 updates."""
     model = context.model
     photo, golden = photo_of(context)
     x = own_units(model, photo[None])
     chosen = layers_of(context, LAYERS)
     goals = cvpr2015.features(model, list(chosen), x)
-    found, ends, updates, traces = {}, {}, {}, {}
+    found, ends, traces = {}, {}, {}
     for number, (tap, layer) in enumerate(chosen.items()):
         wanted = {m.tv for m in MEASURED if m.name == layer.name} | {layer.tv}
         weights = sorted(wanted | {1, 10, 100} if number < EARLY else wanted)
-        runs, whole = len(weights), layer.depth <= WHOLE and not context.quicktest
-        updates[tap] = 400 if whole else 200
+        runs = len(weights)
         made = inverted(
             *(context, tap, np.repeat(goals[tap], runs, 0), np.repeat(x, runs, 0)),
             tv=weights,
-            updates=updates[tap],
+            updates=400,
             slower=layer.slower,
-            **{"rates": cvpr2015.CNN_RATES} if whole else {},
+            **context.pick({"rates": paper_rates(layer.slower)}, {}),
         )
         for run, tv in enumerate(weights):
             image = as_rgb(model, made.images[run, 0])
@@ -245,7 +236,12 @@ def study(context: Context) -> Study:
     if own is not None:
         classes = top_classes(model, np.stack(list(ends.values())))
         same = {key: bool(c == own[0]) for key, c in zip(ends, classes, strict=True)}
-    return Study(golden, x, chosen, goals, found, same, updates, traces)
+    return Study(golden, x, chosen, goals, found, same, traces)
+
+
+def paper_rates(slower: float) -> cvpr2015.Rates:
+    """Returns the paper's three rates, all of them times `slower`."""
+    return tuple((slower * rate, updates) for rate, updates in cvpr2015.CNN_RATES)
 
 
 def beside(made: Study) -> list[Row]:
@@ -259,12 +255,11 @@ def beside(made: Study) -> list[Row]:
         error, ratio = made.found[tap, m.tv]
         near = Expected(m.error, "measured", relative=0.1, network=NETWORK)
         name = f"{tap}, λ {m.tv:g}: error [%]"
-        why = FEWER if made.updates[tap] < 400 else ""
-        rows.append(Row(name, error, near if made.golden else None, why))
+        rows.append(Row(name, error, near if made.golden else None))
         if m.psnr is not None:
             near = Expected(m.psnr, "measured", absolute=1.0, network=NETWORK)
             name = f"{tap}, λ {m.tv:g}: PSNR [dB]"
-            rows.append(Row(name, ratio, near if made.golden else None, why))
+            rows.append(Row(name, ratio, near if made.golden else None))
     return rows
 
 
@@ -337,16 +332,15 @@ def table3(context: Context) -> Made:
         {
             "photo": "the measured one" if made.golden else context.photos[0].name,
             "sigma": float(cvpr2015.norms(made.x)[0]),
-            "updates": made.updates,
-            "rates": {"400": cvpr2015.CNN_RATES, "200": phases(200)},
+            "rates": cvpr2015.CNN_RATES,
             "layers": [layer._asdict() for layer in chosen.values()],
         },
         (
             "One photo, where the paper has 100. The measured values are of a golden"
             " retriever of ImageNet, given by --photos and not shown"
             + ("." if made.golden else "; it is not here, so they judge nothing."),
-            "The paper's 400 updates up to inception_4a, 200 beyond. λ 1 … 100 where"
-            " the shape is tested, else only the values that were measured.",
+            "λ 1 … 100 where the shape is tested, else only the values that were"
+            " measured. The last three layers have a quarter of the paper's rates.",
             "Errors are not squared; PSNR is of pictures cut to the range.",
         ),
         made.curves,
@@ -443,13 +437,15 @@ def fig6(context: Context) -> Made:
         made = inverted(
             *(context, tap, goals[tap], x),
             tv=[layer.tv],
-            updates=80,
+            updates=240,
             slower=layer.slower,
         )
         image = as_rgb(model, made.images[0, 0])
         error = float(percent(made.errors[0, 0]))
         panels.append(
-            Panel(image, f"{tap}\n{error:.1f} %, {psnr(image, photo):.1f} dB")
+            Panel(
+                stretched(image), f"{tap}\n{error:.1f} %, {psnr(image, photo):.1f} dB"
+            )
         )
         rows.append(Row(f"{tap}: error [%]", error))
         rows.append(Row(f"{tap}: PSNR [dB]", psnr(image, photo)))
@@ -459,15 +455,15 @@ def fig6(context: Context) -> Made:
             "largest error [%]",
             max(row.obtained for row in rows if row.name.endswith("[%]")),
             Expected(35, "derived", kind="at most"),
-            why="80 of the 400 updates; mv2015.table3 has more, and it holds there",
+            why="240 of the 400 updates; mv2015.table3 has more, and it holds there",
         )
     )
     grid = [panels[i : i + 4] for i in range(0, len(panels), 4)]
     return Made(
         {"": draw(grid, title=f"One photo from every layer, {model.record.name}")},
         rows,
-        {"updates": 80, "layers": [layer._asdict() for layer in chosen.values()]},
-        ("80 updates, where the paper has 400; 11 layers of GoogLeNet for its 20.",),
+        {"updates": 240, "layers": [layer._asdict() for layer in chosen.values()]},
+        ("240 updates, where the paper has 400; 11 layers of GoogLeNet for its 20.",),
         traces,
     )
 
@@ -503,7 +499,7 @@ def fig2(context: Context) -> Made:
         said = (
             f"β = {beta:g}, λ = {weights[i]:g}\n{error:.1f} %, kurtosis {spikes[i]:.1f}"
         )
-        panels.append(Panel(image, said))
+        panels.append(Panel(stretched(image), said))
         rows.append(Row(f"β {beta:g}: error [%]", error))
         rows.append(Row(f"β {beta:g}: kurtosis of second differences", spikes[i]))
     rows.append(
@@ -556,7 +552,10 @@ def fig7(context: Context) -> Made:
         )
         images, errors = as_rgb(model, made.images[0]), percent(made.errors[0])
         grid.append(
-            [Panel(i, f"{e:.1f} %") for i, e in zip(images, errors, strict=True)]
+            [
+                Panel(stretched(i), f"{e:.1f} %")
+                for i, e in zip(images, errors, strict=True)
+            ]
         )
         labels.append(tap.replace("/", "\n"))
         same = pixel_correlation(images)
@@ -607,7 +606,7 @@ def fig8(context: Context) -> Made:
         error = float(percent(made.errors[i, 0]))
         fine.append(high_frequency(image))
         said = f"λ = {tv:g}\n{error:.1f} %, fine detail {fine[-1]:.2f}"
-        panels.append(Panel(image, said))
+        panels.append(Panel(stretched(image), said))
         rows.append(Row(f"λ {tv:g}: error [%]", error))
         rows.append(
             Row(f"λ {tv:g}: share of power above .25 cycles per pixel", fine[-1])
@@ -724,7 +723,9 @@ def fig10(context: Context) -> Made:
         for group in (0, 1):
             image = as_rgb(model, made.images[group, 0])
             error, color = float(percent(made.errors[group, 0])), colorfulness(image)
-            grid[group].append(Panel(image, f"{error:.1f} %, color {color:.0f}"))
+            grid[group].append(
+                Panel(stretched(image), f"{error:.1f} %, color {color:.0f}")
+            )
             rows.append(Row(f"{tap}, half {group + 1}: error [%]", error))
             rows.append(Row(f"{tap}, half {group + 1}: colorfulness", color))
     title = f"Halves of the channels, {model.record.name}"
@@ -757,7 +758,7 @@ def fig11(context: Context) -> Made:
     images, errors = as_rgb(model, made.images[:, 0]), percent(made.errors[:, 0])
     panels = []
     for image, found, error in zip(photos, images, errors, strict=True):
-        panels += [Panel(image, "photo"), Panel(found, f"{error:.1f} %")]
+        panels += [Panel(image, "photo"), Panel(stretched(found), f"{error:.1f} %")]
     rows = [
         Row(f"{path.stem}: error [%]", float(error))
         for path, error in zip(context.photos, errors, strict=False)
