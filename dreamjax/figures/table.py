@@ -67,7 +67,7 @@ def _counts(figure: Mapping[str, Any]) -> tuple[int, int, int]:
 
 
 def _totals(figures: Sequence[Mapping[str, Any]]) -> str:
-    agree, differ, rest = (sum(c) for c in zip(*map(_counts, figures), strict=True))
+    agree, differ, rest = (sum(_counts(f)[i] for f in figures) for i in range(3))
     return (
         f"{len(figures)} figures and tables: {agree} numbers agree, {differ} differ,"
         f" {rest} are judged by nothing.\n\n"

@@ -47,7 +47,10 @@ def main(arguments: list[str]) -> int:
             print(f"{figure.name:28} {figure.shows}")
         return 0
     if arguments == ["table"]:
-        text = markdown(read_records(folder), f"../{FOLDER.value}")
+        order = [figure.name for figure in FIGURES]
+        found = [f for f in read_records(folder) if f["figure"] in order]
+        found.sort(key=lambda f: order.index(f["figure"]))
+        text = markdown(found, f"../{FOLDER.value}")
         print(write_text(PAGE, text))
         return 0
     chosen = FIGURES if arguments == ["all"] else by_name(FIGURES, arguments)
