@@ -187,6 +187,8 @@ def make_figure(
     network = network_for(figure, model)
     loaded = models.load(network)
     report(f"{figure.name}: {figure.shows} ({loaded.record.name})")
+    if model is None and figure.network not in ("", network):
+        report(f"  the weights of {figure.network}, the paper's own, are not here")
     raw, target = workdir / figure.name, folder / figure.name
     pictures = photos_of(photos)
     made = figure.make(
