@@ -31,7 +31,7 @@ from dreamjax.runner import Result, run
 
 DEFAULT = "efficientnet_lite0"
 DPI = 100  # of a drawing, pixels per inch
-QUALITY = 76  # of JPEG; with halved color a figure of noisy panels stays below 150 kB
+QUALITY = 70  # of JPEG; with halved color a figure of noisy panels stays below 150 kB
 QUICK_SIDE = 32  # pixels
 
 
