@@ -291,7 +291,7 @@ def catlike(context: Context) -> Made:
             title=title(context, f"{name}, {steps} steps a pass"),
             rows=(f"log p\n({name})", f"logit of\n{name}"),
             columns=[f"pass {i}" for i in range(passes + 1)],
-            side=1.7,
+            side=1.5,
         ),
         "p": curves(lines["p"], x_label="pass", y_label=f"p({name})", marks=True),
         "logit": curves(
