@@ -7,12 +7,14 @@ Counts do not wander with the load of a machine: programs compiled by a sweep of
 several blocks, calls of them, arrays fetched from the device, floating-point operations
 and bytes by XLA's own cost analysis, and the memory that the step asks for. The suite
 runs this in a process of its own (`tests/test_guard.py`), so that a change which makes
-a program larger fails there. Numbers of XLA depend on its version: they are compared
-only where that of jaxlib is the one they were written with.
+a program larger fails there. XLA's numbers depend on its version and on the processor's
+cores, which its programs are cut for: they are compared only where both are those that
+they were written with.
 """
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from collections import Counter
@@ -30,7 +32,7 @@ from dreamjax.footprint import footprint
 
 FILE = Path(__file__).with_name("guard.json")
 COMPILED = "/jax/core/compile/backend_compile_duration"
-SLACK = {"flops": 0.02, "bytes": 0.02, "peak": 0.02}
+SLACK = {"flops": 0.1, "bytes": 0.1, "peak": 0.1}
 """Relative growth that is let pass; counts that are not named may not grow at all."""
 
 
@@ -38,7 +40,7 @@ def program_costs() -> dict[str, dict[str, float]]:
     """Returns flops, bytes and peak memory of one step of 8 runs, by kind of sweep."""
     return {
         "channel": costs(channel_config()),
-        "regularized class": costs(regularized_config()),
+        "regularized pixels": costs(regularized_config()),
     }
 
 
@@ -50,10 +52,10 @@ def channel_config():
 
 
 def regularized_config():
-    """Returns the config of eight classes on pixels, all of Yosinski's projections."""
+    """Returns the config of eight channels on pixels, with Yosinski's projections."""
     config = base_config()
-    config.objective = "logits:unit"
-    config.size = (112, 112)
+    config.objective = "b2:unit"
+    config.size = (64, 64)
     config.param, config.color, config.range = "pixel", "rgb", "clip"
     config.transforms, config.optimizer = "", "sgd"
     config.hparams.unit = tuple(range(8))
@@ -133,6 +135,7 @@ def measured() -> dict[str, Any]:
     return {
         "jaxlib": jaxlib.__version__,
         "backend": jax.default_backend(),
+        "cores": os.cpu_count(),
         "sweep": sweep_counts(),
         "programs": program_costs(),
     }
@@ -145,11 +148,13 @@ def grown(found: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
       found: of `measured`.
       before: of the file.
     """
+    alike = all(found[name] == before[name] for name in ("jaxlib", "backend", "cores"))
     pairs = [
         (f"sweep, {name}", name, found["sweep"].get(name, 0), old)
         for name, old in before["sweep"].items()
+        if alike or name != "compiles"  # other versions have other small programs
     ]
-    if (found["jaxlib"], found["backend"]) == (before["jaxlib"], before["backend"]):
+    if alike:
         pairs += [
             (f"{program}, {name}", name, found["programs"][program][name], old)
             for program, numbers in before["programs"].items()
