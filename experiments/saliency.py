@@ -12,25 +12,17 @@ backpropagation does. About 10 seconds on 2 CPU cores.
 
 from pathlib import Path
 
-import numpy as np
 from absl import flags
 
 from dreamjax import models
-from dreamjax.attribution import saliency
 from dreamjax.build import picture_path
 from dreamjax.cache import use_compile_cache
 from dreamjax.cli import image_size, launch
 from dreamjax.figures.maps import (
+    class_maps,
     class_name,
-    grad_cams,
-    gradients_by_rule,
-    gray_map,
-    last_layer,
-    overlaid,
-    saliencies,
     top_classes,
 )
-from dreamjax.figures.panels import about_gray
 from dreamjax.files import write_bytes
 from dreamjax.images import load_image, png_bytes
 from dreamjax.labels import class_index
@@ -59,30 +51,10 @@ def main(arguments: list[str]) -> int:
     target = int(order[0, 0])
     if TARGET.value is not None:
         target = class_index(TARGET.value, model.record.labels)
-    for name, picture in pictures(model, image, target, RULE.value).items():
+    for name, picture in class_maps(model, image, target, RULE.value).items():
         path = Path(OUT.value) / f"{Path(IMAGE.value).stem}_{target}_{name}.png"
         print(write_bytes(path, png_bytes(picture)))
     return 0
-
-
-def pictures(
-    model: models.Model, image: np.ndarray, target: int, rule: str
-) -> dict[str, np.ndarray]:
-    """Returns name -> picture [H, W, 3] in [0, 1] of a photo [H, W, 3] and a class."""
-    classes = np.asarray([target])
-    gradient = gradients_by_rule(model, image[None], classes)[rule][0]
-    views = saliencies(model, image[None], classes, draws=0, seed=0)["ten views"][0]
-    layer = last_layer(model, image.shape[:2], "")
-    heat = grad_cams(model, image[None], classes[None], layer)[0, 0]
-    maps = {
-        f"saliency_{rule}": gray_map(np.asarray(saliency(gradient))),
-        "saliency_views": gray_map(views),
-    }
-    shown = {name: np.repeat(m[..., None], 3, axis=-1) for name, m in maps.items()}
-    return shown | {
-        f"signed_{rule}": about_gray(gradient),
-        "gradcam": overlaid(image, heat),
-    }
 
 
 if __name__ == "__main__":

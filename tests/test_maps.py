@@ -8,7 +8,6 @@ from dreamjax.attribution import class_gradient, grad_cam, saliency
 from dreamjax.figures import maps
 from dreamjax.models import from_function
 from dreamjax.models.layers import RULES
-from experiments.saliency import pictures
 from tests.tiny import tiny_model
 
 IMAGES = np.random.default_rng(0).uniform(size=(2, 24, 24, 3)).astype(np.float32)
@@ -70,7 +69,7 @@ def test_how_maps_are_drawn():
 
 
 def test_the_pictures_of_the_command():
-    found = pictures(tiny_model(), IMAGES[0], 1, "guided")
+    found = maps.class_maps(tiny_model(), IMAGES[0], 1, "guided")
     assert list(found) == [
         "saliency_guided",
         "saliency_views",

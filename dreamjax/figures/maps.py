@@ -15,6 +15,7 @@ from dreamjax.attribution import (
 )
 from dreamjax.errors import require
 from dreamjax.figures.layers import main_layers
+from dreamjax.figures.panels import about_gray
 from dreamjax.inside import is_read
 from dreamjax.models.layers import PLAIN, RULES, Passing
 from dreamjax.models.model import Model, tap_shapes
@@ -237,3 +238,35 @@ def class_name(model: Model, index: int) -> str:
     """Returns a class's label, or its number where the network has none."""
     labels = model.record.labels
     return labels[index].split(",")[0] if index < len(labels) else f"class {index}"
+
+
+def class_maps(
+    model: Model, image: np.ndarray, target: int, rule: str
+) -> dict[str, np.ndarray]:
+    """Returns what speaks for a class in a photo, as pictures by name.
+
+    Saliency by the rule, its mean over ten views, the signed gradient, Grad-CAM.
+
+    Args:
+      model: with classes.
+      image: [H, W, 3] in [0, 1].
+      target: the class.
+      rule: of `RULES`.
+
+    Returns:
+      name -> [H, W, 3] in [0, 1].
+    """
+    classes = np.asarray([target])
+    gradient = gradients_by_rule(model, image[None], classes)[rule][0]
+    views = saliencies(model, image[None], classes, draws=0, seed=0)["ten views"][0]
+    layer = last_layer(model, image.shape[:2], "")
+    heat = grad_cams(model, image[None], classes[None], layer)[0, 0]
+    maps = {
+        f"saliency_{rule}": gray_map(np.asarray(saliency(gradient))),
+        "saliency_views": gray_map(views),
+    }
+    shown = {name: np.repeat(m[..., None], 3, axis=-1) for name, m in maps.items()}
+    return shown | {
+        f"signed_{rule}": about_gray(gradient),
+        "gradcam": overlaid(image, heat),
+    }
