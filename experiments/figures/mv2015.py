@@ -62,6 +62,7 @@ LAYERS = (
     Layer("pool5/7x7_s1", 1.0, 100.0, 0.25),
     Layer("logits", 1.0, 100.0, 0.25),
 )
+LOWER = "lower than measured: how that run fell from η = .001 is not known"
 EARLY = 3
 """Layers, from the first, where accuracy is lost fast with λ."""
 
@@ -255,7 +256,8 @@ def beside(made: Study) -> list[Row]:
         error, ratio = made.found[tap, m.tv]
         near = Expected(m.error, "measured", relative=0.1, network=NETWORK)
         name = f"{tap}, λ {m.tv:g}: error [%]"
-        rows.append(Row(name, error, near if made.golden else None))
+        why = LOWER if made.chosen[tap].slower < 1 else ""
+        rows.append(Row(name, error, near if made.golden else None, why))
         if m.psnr is not None:
             near = Expected(m.psnr, "measured", absolute=1.0, network=NETWORK)
             name = f"{tap}, λ {m.tv:g}: PSNR [dB]"
