@@ -336,14 +336,14 @@ const key = (name) => document.dispatchEvent(
 def test_a_judge_in_a_browser(folder):
     page = rank_page("Five").replace("</body>", f"{USER}</body>")
     with serving(folder, page) as (session, address):
-        flags = [*browser.FLAGS, "--disable-gpu", "--virtual-time-budget=8000"]
+        flags = [*browser.FLAGS, "--disable-gpu", "--virtual-time-budget=60000"]
         profile = f"--user-data-dir={folder.parent / 'profile'}"
         done = subprocess.run(
             [browser.BROWSER, *flags, profile, address],
             capture_output=True,
             text=True,
             encoding="utf-8",
-            timeout=60,
+            timeout=120,
             check=True,
         )
         answers = [a.answer for a in session.answers]
