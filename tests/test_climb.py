@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from dreamjax.figures import climb as climbs
-from dreamjax.figures.climb import activations, climb, even_lanes
+from dreamjax.figures.climb import climb, even_lanes
 from dreamjax.figures.figure import Context
 from dreamjax.figures.marks import marks
 from dreamjax.figures.mixture import Term, channel_term, mixture
 from dreamjax.figures.units import Unit, Wanted, units_like
+from dreamjax.models.activations import activations
 from dreamjax.objectives import channel, energy, interpolation
 from dreamjax.text import parse_objective
 from tests.tiny import tiny_model
@@ -72,7 +73,7 @@ def test_a_mixture_has_a_slot_for_each_call():
 def test_a_climb_scores_its_pictures_as_they_are(context, run):
     assert run.images.shape == (3, 1, 24, 24, 3) and run.curve.shape == (3, 3, 1)
     assert sorted(run.snapshots) == sorted(run.scores) == [0, 1, 3]
-    taps = activations(context.model, run.images[:, 0], ("a", "b"), at_once=2)
+    taps = activations(*context.model[:2], run.images[:, 0], ("a", "b"), at_once=2)
     assert taps["a"].shape == (3, 12, 12, 6)
     wanted = (
         channel("b", 3)(taps, {})[0],

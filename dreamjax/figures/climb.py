@@ -6,7 +6,7 @@ one file, so that a figure is drawn again without climbing again.
 """
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -130,25 +130,6 @@ def report_frozen(context: Context, name: str, alive: np.ndarray) -> None:
     """Says which runs met a non-finite update and stopped."""
     if not alive.all():
         context.report(f"{name}: frozen are runs {np.flatnonzero(~alive).tolist()}")
-
-
-def activations(
-    model: Model, images: np.ndarray, taps: Sequence[str], at_once: int = 8
-) -> dict[str, np.ndarray]:
-    """Returns the taps of images [N, H, W, 3], each [N, …], a few images at a time."""
-
-    def some(variables: Any, images: jax.Array) -> dict[str, jax.Array]:
-        found = model.taps(variables, images, PLAIN)
-        return {tap: found[tap] for tap in taps}
-
-    program, parts = jax.jit(some), []
-    at_once = min(at_once, len(images))
-    for first in range(0, len(images), at_once):
-        index = np.minimum(np.arange(first, first + at_once), len(images) - 1)
-        part = jax.device_get(program(model.variables, jnp.asarray(images[index])))
-        real = len(images) - first
-        parts.append({tap: values[:real] for tap, values in part.items()})
-    return {tap: np.concatenate([part[tap] for part in parts]) for tap in taps}
 
 
 def _scorer(

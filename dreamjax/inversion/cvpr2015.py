@@ -19,6 +19,7 @@ from dreamjax.dream import Pieces
 from dreamjax.errors import choose, require
 from dreamjax.inversion import energy as terms
 from dreamjax.inversion.descent import heavy_ball
+from dreamjax.models.activations import activations
 from dreamjax.models.layers import PLAIN
 from dreamjax.models.model import Model, Record
 from dreamjax.params.raw import raw_param
@@ -30,7 +31,6 @@ Rates = Sequence[tuple[Any, int]]
 SIGMA = 27098.11571533  # norm of their reference picture, 227 × 227 × 3
 CNN_RATES = ((0.004, 100), (0.0004, 200), (0.00004, 100))
 SHALLOW_RATES = ((0.004, 200), (0.0004, 200), (0.00004, 200), (0.000004, 200))
-NEIGHBORHOOD_RATES = ((0.0004, 200), (0.00004, 200), (0.000004, 200))
 
 
 class Energy(NamedTuple):
@@ -218,19 +218,8 @@ def features(
     for tap in taps:
         choose("tap", tap, shapes)
 
-    @jax.jit
-    def see(variables: Any, x: Array) -> dict[str, Array]:
-        found = network(variables, x, PLAIN)
-        return {tap: found[tap] for tap in taps}
-
     x = np.asarray(x, np.float32)
-    lanes = min(lanes, len(x))
-    parts = []
-    for first in range(0, len(x), lanes):
-        index = np.minimum(np.arange(first, first + lanes), len(x) - 1)
-        seen = jax.device_get(see(model.variables, x[index]))
-        parts.append({tap: a[: len(x) - first] for tap, a in seen.items()})
-    return {tap: np.concatenate([part[tap] for part in parts]) for tap in taps}
+    return activations(network, model.variables, x, taps, lanes)
 
 
 def norms(x: Any) -> np.ndarray:

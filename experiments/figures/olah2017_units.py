@@ -5,12 +5,12 @@ import itertools
 import jax.numpy as jnp
 import numpy as np
 
-from dreamjax.figures.climb import activations
 from dreamjax.figures.figure import Context, Figure, Made
 from dreamjax.figures.mixture import Term, channel_term
 from dreamjax.figures.panels import Panel, draw
 from dreamjax.figures.record import Expected, Row
 from dreamjax.figures.units import Unit
+from dreamjax.models.activations import activations
 from dreamjax.models.model import tap_shapes
 from dreamjax.objectives import diversity as gram_diversity
 from experiments.figures.olah2017_recipes import (
@@ -126,7 +126,9 @@ def objectives(context: Context) -> Made:
     }
     panels = [[term] for terms in kinds.values() for term in terms]
     run, config = together(context, "run", "lucid", panels, side, steps)
-    found = activations(context.model, run.images[:, 0], ("logits", "probabilities"))
+    found = activations(
+        *context.model[:2], run.images[:, 0], ("logits", "probabilities")
+    )
     rows, captions = [], []
     for number, (kind, terms) in enumerate(kinds.items()):
         for i in range(len(terms)):
@@ -205,7 +207,7 @@ def diversity(context: Context) -> Made:
     for i, u in enumerate(chosen):
         simple, diverse = run.images[2 * i], run.images[2 * i + 1]
         seen = np.concatenate([simple, diverse])
-        taps = activations(context.model, seen, [u.tap, after(u)])
+        taps = activations(*context.model[:2], seen, [u.tap, after(u)])
         parts = slice(4), slice(4, 8)
         alike = [likeness(taps[after(u)][part]) for part in parts]
         mean = [float(taps[u.tap][part][..., u.channel].mean()) for part in parts]
