@@ -171,7 +171,7 @@ def climb(
         params = param.invert(projected, hp)
 
     # A NaN learning rate has a finite loss: what is stored must be finite.
-    alive = state.alive & _all_finite((updates, opt_state, params))
+    alive = state.alive & _all_finite((opt_state, params))
     new = DreamState(state.step + 1, state.key, params, opt_state, alive)
     old = state._replace(alive=alive)
     info = DreamInfo(

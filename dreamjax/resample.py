@@ -26,6 +26,7 @@ the center of an image is ((H - 1)/2, (W - 1)/2), which is the half-pixel conven
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -145,55 +146,143 @@ def _interpolate(image: Array, offset_y: Array, offset_x: Array) -> Array:
 
     Args:
       image: [H, W, C].
-      offset_y: float [H, W] or [H, 1].
-      offset_x: float [H, W] or [1, W].
+      offset_y: float [h, w] or [h, 1], h rows of the result.
+      offset_x: float [h, w] or [1, w].
     """
-    H, W, _ = image.shape
     below_y, below_x = jnp.floor(offset_y), jnp.floor(offset_x)
-    v = (offset_y - below_y)[..., None]  # [H, W or 1, 1]
-    u = (offset_x - below_x)[..., None]  # [H or 1, W, 1]
-    row = below_y.astype(jnp.int32) + jnp.arange(H)[:, None]
-    column = below_x.astype(jnp.int32) + jnp.arange(W)[None, :]
+    v = (offset_y - below_y)[..., None]  # [h, w or 1, 1]
+    u = (offset_x - below_x)[..., None]  # [h or 1, w, 1]
+    row = below_y.astype(jnp.int32) + jnp.arange(offset_y.shape[0])[:, None]
+    column = below_x.astype(jnp.int32) + jnp.arange(offset_x.shape[1])[None, :]
     at = _window(image, row, column, 2)
     upper = (1 - u) * at(0, 0) + u * at(0, 1)
     lower = (1 - u) * at(1, 0) + u * at(1, 1)
     return (1 - v) * upper + v * lower
 
 
-def _turned(y: Array, x: Array, radians: Array) -> tuple[Array, Array]:
-    """Returns (R - 1)(y, x): how far each point's source is from the point."""
+class Affine(NamedTuple):
+    """Where each pixel of a result comes from: `s = (1 + less_1) q + shift`.
+
+    Both points are (y, x), each counted from the center of its own image.
+
+    Attributes:
+      less_1: ((yy, yx), (xy, xx)), scalars: the matrix less the identity, exact where
+        the map hardly moves anything.
+      shift: (y, x), scalars, pixels.
+    """
+
+    less_1: tuple[tuple[Array, Array], tuple[Array, Array]]
+    shift: tuple[Array, Array]
+
+    def moved(self, y: Array, x: Array) -> tuple[Array, Array]:
+        """Returns s - q of the points q = (y, x)."""
+        (yy, yx), (xy, xx) = self.less_1
+        return yy * y + yx * x + self.shift[0], xy * y + xx * x + self.shift[1]
+
+    def inverse(self) -> "Affine":
+        """Returns the map from s to q."""
+        (yy, yx), (xy, xx) = self.less_1
+        # (1 + D)⁻¹ - 1 = -(D + det D) / det(1 + D), in terms of what is small.
+        small = yy * xx - yx * xy
+        whole = 1 + yy + xx + small
+        less_1 = (
+            (-(yy + small) / whole, -yx / whole),
+            (-xy / whole, -(xx + small) / whole),
+        )
+        back = Affine(less_1, (jnp.zeros(()), jnp.zeros(())))
+        down, right = back.moved(*self.shift)
+        return Affine(less_1, (-self.shift[0] - down, -self.shift[1] - right))
+
+    def after(self, first: "Affine") -> "Affine":
+        """Returns the map of this image of what `first` makes: s = first(self(q))."""
+        (a, b), (c, d) = first.less_1
+        (yy, yx), (xy, xx) = self.less_1
+        less_1 = (
+            (a + yy + a * yy + b * xy, b + yx + a * yx + b * xx),
+            (c + xy + c * yy + d * xy, d + xx + c * yx + d * xx),
+        )
+        down, right = first.moved(*self.shift)
+        return Affine(less_1, (self.shift[0] + down, self.shift[1] + right))
+
+
+def turning(radians: Array) -> Affine:
+    """Returns the map of an image turned counterclockwise."""
     sin = jnp.sin(radians)
     cos_less_1 = -2 * jnp.square(jnp.sin(radians / 2))  # exact for small angles
-    return cos_less_1 * y + sin * x, cos_less_1 * x - sin * y
+    zero = jnp.zeros(())
+    return Affine(((cos_less_1, sin), (-sin, cos_less_1)), (zero, zero))
 
 
-def _turn_forward(image: Array, radians: Array) -> Array:
-    H, W, _ = image.shape
-    y, x = _from_center(H)[:, None], _from_center(W)[None, :]
-    return _interpolate(image, *_turned(y, x, radians))
+def zooming(factor: Array) -> Affine:
+    """Returns the map of an image enlarged `factor` times."""
+    zero = jnp.zeros(())
+    return Affine(((1 / factor - 1, zero), (zero, 1 / factor - 1)), (zero, zero))
 
 
-def _turn_adjoint(gradient: Array, radians: Array) -> Array:
-    """Pixel p collects the outputs q with |R q - p| < 1 in both axes.
+def shifting(down: Array, right: Array) -> Affine:
+    """Returns the map of an image that is seen from so many pixels further."""
+    zero = jnp.zeros(())
+    return Affine(((zero, zero), (zero, zero)), (down, right))
 
-    They lie within |cos| + |sin| <= 1.415 < 1.5 of R⁻¹ p in both axes, hence in the
-    3 × 3 window about its nearest pixel, at any angle.
+
+NEAR = 1.5
+"""How much `affine` may enlarge: the largest row sum of |A⁻¹| that its gradient allows.
+
+Pixel p collects the outputs q with |A q + t - p| < 1 in both axes, which lie within
+that row sum of A⁻¹ (p - t), hence in the 3 × 3 window about its nearest pixel.
+"""
+
+
+def affine(image: Array, map_: Affine, size: tuple[int, int] | None = None) -> Array:
+    """Returns `out[q] = image(A q + t)`, bilinear, 0 outside.
+
+    Not antialiased. One interpolation, whatever moves the map is made of.
+
+    Args:
+      image: [H, W, C].
+      map_: A and t; gets a zero gradient. A⁻¹ has row sums of absolute values up to
+        `NEAR`, or the gradient is wrong: a turn by any angle, or a zoom by 1.2 with
+        one by up to 10 degrees.
+      size: static (h, w) of the result; None for the image's own.
+
+    Returns:
+      [h, w, C].
     """
-    H, W, _ = gradient.shape
-    y, x = _from_center(H)[:, None], _from_center(W)[None, :]
-    to_y, to_x = (jnp.round(d) for d in _turned(y, x, -radians))  # q0 - p, whole
-    by, bx = _turned(y + to_y, x + to_x, radians)
-    at_y, at_x = to_y + by, to_x + bx  # R q0 - p
-    row = to_y.astype(jnp.int32) + jnp.arange(H)[:, None] - 1
-    column = to_x.astype(jnp.int32) + jnp.arange(W)[None, :] - 1
-    at = _window(gradient, row, column, 3)
-    cos, sin = jnp.cos(radians), jnp.sin(radians)
-    total = jnp.zeros_like(gradient)
-    for a in (-1, 0, 1):
-        for b in (-1, 0, 1):
-            weight = _hat(at_y + (cos * a + sin * b)) * _hat(at_x + (cos * b - sin * a))
-            total = total + weight[..., None] * at(a + 1, b + 1)
-    return total
+    height, width, _ = image.shape
+    h, w = (height, width) if size is None else size
+
+    def from_corner(map_: Affine, rows: int, columns: int) -> Affine:
+        # In pixels counted from the corner the centers' distance is a shift.
+        down, right = map_.shift
+        return map_._replace(shift=(down + rows / 2, right + columns / 2))
+
+    def forward(image: Array, map_: Affine) -> Array:
+        to = from_corner(map_, height - h, width - w)
+        y, x = _from_center(h)[:, None], _from_center(w)[None, :]
+        return _interpolate(image, *to.moved(y, x))
+
+    def adjoint(gradient: Array, map_: Affine) -> Array:
+        to = from_corner(map_, height - h, width - w)
+        back = from_corner(map_.inverse(), h - height, w - width)
+        y, x = _from_center(height)[:, None], _from_center(width)[None, :]
+        to_y, to_x = (jnp.round(d) for d in back.moved(y, x))  # q0 - p, whole
+        q_y, q_x = y + to_y + (height - h) / 2, x + to_x + (width - w) / 2
+        by, bx = to.moved(q_y, q_x)
+        at_y, at_x = to_y + by, to_x + bx  # A q0 + t - p
+        row = to_y.astype(jnp.int32) + jnp.arange(height)[:, None] - 1
+        column = to_x.astype(jnp.int32) + jnp.arange(width)[None, :] - 1
+        at = _window(gradient, row, column, 3)
+        (yy, yx), (xy, xx) = map_.less_1
+        total = jnp.zeros((height, width, gradient.shape[2]), gradient.dtype)
+        for a in (-1, 0, 1):
+            for b in (-1, 0, 1):
+                down = at_y + (yy * a + yx * b) + a
+                right = at_x + (xy * a + xx * b) + b
+                weight = _hat(down) * _hat(right)
+                total = total + weight[..., None] * at(a + 1, b + 1)
+        return total
+
+    return _linear(forward, adjoint)(image, map_)
 
 
 def turn(image: Array, radians: Array) -> Array:
@@ -206,13 +295,13 @@ def turn(image: Array, radians: Array) -> Array:
       image: [H, W, C].
       radians: scalar; gets a zero gradient.
     """
-    return _linear(_turn_forward, _turn_adjoint)(image, radians)
+    return affine(image, turning(radians))
 
 
 def _turn_nearest_forward(image: Array, radians: Array) -> Array:
     H, W, _ = image.shape
     y, x = _from_center(H)[:, None], _from_center(W)[None, :]
-    to_y, to_x = (jnp.round(d).astype(jnp.int32) for d in _turned(y, x, radians))
+    to_y, to_x = (jnp.round(d).astype(jnp.int32) for d in turning(radians).moved(y, x))
     row, column = to_y + jnp.arange(H)[:, None], to_x + jnp.arange(W)[None, :]
     return _window(image, row, column, 1)(0, 0)
 
@@ -224,14 +313,14 @@ def _turn_nearest_adjoint(gradient: Array, radians: Array) -> Array:
     """
     H, W, _ = gradient.shape
     y, x = _from_center(H)[:, None], _from_center(W)[None, :]
-    to_y, to_x = (jnp.round(d) for d in _turned(y, x, -radians))  # q0 - p, whole
+    to_y, to_x = (jnp.round(d) for d in turning(-radians).moved(y, x))  # q0 - p, whole
     row = to_y.astype(jnp.int32) + jnp.arange(H)[:, None] - 1
     column = to_x.astype(jnp.int32) + jnp.arange(W)[None, :] - 1
     at = _window(gradient, row, column, 3)
     total = jnp.zeros_like(gradient)
     for a in (-1, 0, 1):
         for b in (-1, 0, 1):
-            by, bx = _turned(y + to_y + a, x + to_x + b, radians)
+            by, bx = turning(radians).moved(y + to_y + a, x + to_x + b)
             hit = (to_y + a + jnp.round(by) == 0) & (to_x + b + jnp.round(bx) == 0)
             total = total + jnp.where(hit[..., None], at(a + 1, b + 1), 0)
     return total

@@ -27,9 +27,12 @@ from jax import lax
 from dreamjax import resample
 from dreamjax.errors import choose, require
 from dreamjax.hparams import Hparam, Value, resolve
+from dreamjax.moves import Move, grouped, together
 from dreamjax.types import Array, HParams, Key, Transform
 
 GRAY = 0.5
+ORIGIN = (0.0, 0.0)
+Placed = tuple[tuple[int, int], resample.Affine]
 
 
 # Checks, at construction and at trace time.
@@ -180,7 +183,14 @@ def pad(
         fill = jnp.asarray(resolve(value, hp), image.dtype)
         return lax.pad(image, fill, [(before, after, 0) for before, after in around])
 
-    return transform
+    if isinstance(value, str | Hparam):
+        return transform
+
+    def place(key: Key, size: tuple[int, int], hp: HParams) -> Placed:
+        height, width = size
+        return (height + 2 * pixels, width + 2 * pixels), resample.shifting(*ORIGIN)
+
+    return Move(transform, place, 1.0, float(value), interpolates=False)
 
 
 def jitter(pixels: Value, *, limit: int | None = None) -> Transform:
@@ -210,19 +220,26 @@ def jitter(pixels: Value, *, limit: int | None = None) -> Transform:
     if not isinstance(pixels, Hparam):
         require(pixels <= limit, "pixels", pixels, f"it must be within limit={limit}")
 
-    def transform(key: Key, image: Array, hp: HParams) -> Array:
-        _check_image("jitter", image)
-        if limit >= min(image.shape[:2]):
+    def corner(key: Key, size: tuple[int, int], hp: HParams) -> Array:
+        if limit >= min(size):
             raise ValueError(
-                f"jitter(limit={limit}) does not fit an image [H, W, C] of shape"
-                f" {image.shape}: limit must be below height and width."
+                f"jitter(limit={limit}) does not fit an image of {size[0]} × {size[1]}"
+                " px: limit must be below height and width."
             )
         window = jnp.clip(_whole_value(pixels, hp), 0, limit)
         first = (limit - window) // 2
-        offset = _whole_draw(key, first, first + window, (2,))
-        return resample.crop_at(image, offset, limit)
+        return _whole_draw(key, first, first + window, (2,))
 
-    return transform
+    def transform(key: Key, image: Array, hp: HParams) -> Array:
+        _check_image("jitter", image)
+        return resample.crop_at(image, corner(key, image.shape[:2], hp), limit)
+
+    def place(key: Key, size: tuple[int, int], hp: HParams) -> Placed:
+        down, right = corner(key, size, hp) - limit / 2  # of the view's center
+        view = (size[0] - limit, size[1] - limit)
+        return view, resample.shifting(down, right)
+
+    return Move(transform, place, 1.0, None, interpolates=False)
 
 
 def roll(pixels: Value) -> Transform:
@@ -305,13 +322,22 @@ def scale(low: Value, high: Value, *, steps: int = 0, fill: Value = GRAY) -> Tra
     known = not isinstance(low, Hparam) and not isinstance(high, Hparam)
     largest = high if known else None
 
+    def factor(key: Key, hp: HParams) -> Array:
+        return draw(key, resolve(low, hp), resolve(high, hp), steps=steps)
+
     def transform(key: Key, image: Array, hp: HParams) -> Array:
         _check_image("scale", image)
-        factor = draw(key, resolve(low, hp), resolve(high, hp), steps=steps)
         outside = jnp.asarray(resolve(fill, hp), image.dtype)
-        return resample.zoom(image - outside, factor, largest) + outside
+        zoomed = resample.zoom(image - outside, factor(key, hp), largest)
+        return zoomed + outside
 
-    return transform
+    def place(key: Key, size: tuple[int, int], hp: HParams) -> Placed:
+        return size, resample.zooming(factor(key, hp))
+
+    if isinstance(fill, Hparam):
+        return transform
+    stretch = math.inf if largest is None else float(largest)
+    return Move(transform, place, stretch, float(fill), interpolates=True)
 
 
 def rotate(
@@ -349,13 +375,25 @@ def rotate(
     _interval(low, high, steps, rest)
     _number("fill", fill)
 
+    def angle(key: Key, hp: HParams) -> Array:
+        low_, high_ = resolve(low, hp), resolve(high, hp)
+        return jnp.deg2rad(draw(key, low_, high_, steps=steps, rest=rest))
+
     def transform(key: Key, image: Array, hp: HParams) -> Array:
         _check_image("rotate", image)
-        degrees = draw(key, resolve(low, hp), resolve(high, hp), steps=steps, rest=rest)
         outside = jnp.asarray(resolve(fill, hp), image.dtype)
-        return turn(image - outside, jnp.deg2rad(degrees)) + outside
+        return turn(image - outside, angle(key, hp)) + outside
 
-    return transform
+    def place(key: Key, size: tuple[int, int], hp: HParams) -> Placed:
+        return size, resample.turning(angle(key, hp))
+
+    if isinstance(fill, Hparam) or interpolation != "linear":
+        return transform
+    stretch = math.sqrt(2)  # |cos| + |sin| at 45 degrees, and less before
+    if not isinstance(low, Hparam) and not isinstance(high, Hparam):
+        most = math.radians(min(45.0, max(abs(low), abs(high))))
+        stretch = math.cos(most) + math.sin(most)
+    return Move(transform, place, stretch, float(fill), interpolates=True)
 
 
 def resize(size: int | tuple[int, int]) -> Transform:
@@ -453,7 +491,10 @@ def color_jitter(*, mean: Value = 1.0, std: Value = 1.0) -> Transform:
 def chain(*transforms: Transform) -> Transform:
     """Applies the transforms in turn, with an independent key for each.
 
-    With none, the image itself comes back.
+    With none, the image itself comes back. Pads, jitters, zooms and turns that follow
+    one another, surrounded by one color, are done as one resampling (`dreamjax.moves`):
+    inside the image that is what they do one by one but for one interpolation in place
+    of several, and what a zoom took out of the frame is still there for a turn.
 
     Raises:
       ValueError: if a member is not callable.
@@ -461,14 +502,19 @@ def chain(*transforms: Transform) -> Transform:
     for transform in transforms:
         require(callable(transform), "transforms", transform, "give Transforms")
 
+    groups = grouped(transforms)
+
     def chained(key: Key, image: Array, hp: HParams) -> Array:
         _check_image("chain", image)
         if not transforms:
             return image
-        for member, own in zip(
-            transforms, jax.random.split(key, len(transforms)), strict=True
-        ):
-            image = member(own, image, hp)
+        keys = iter(jax.random.split(key, len(transforms)))
+        for group in groups:
+            own = [next(keys) for _ in group]
+            if len(group) == 1:
+                image = group[0](own[0], image, hp)
+            else:
+                image = together(group, own, image, hp)
         return image
 
     return chained
@@ -481,10 +527,11 @@ def lucid_standard() -> Transform:
     whole degrees -10..10 and 5 zeros, jitter 4.
 
     Four differences: Lucid's scaled image changes its size (the network sees 125 to
-    154 pixels for an image of 128), ours keeps it and is cropped or surrounded with
-    gray in place; Lucid takes 3.14 for π, 0.05 % less of an angle; what it rotates is
-    surrounded with black, ours with gray; and it rotates by nearest neighbors, which
-    leaves fewer high frequencies in the end than our bilinear ones (`olah2017.fig15`).
+    154 pixels for an image of 128), ours keeps it and shows more or less of the image
+    and of gray; Lucid takes 3.14 for π, 0.05 % less of an angle; what it rotates is
+    surrounded with black, ours with gray; and it scales bilinearly and then rotates by
+    nearest neighbors, where ours are one bilinear resampling (`olah2017.fig15` has what
+    the nearest neighbors do to high frequencies).
     """
     return chain(
         pad(12),

@@ -1,4 +1,4 @@
-"""Convolutions against a loop in NumPy and XLA's own; gradients of nonlinearities."""
+"""Depthwise convolution against a loop in NumPy and XLA's own; nonlinearities."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dreamjax.models import layers
-from dreamjax.models.layers import PLAIN, conv, depthwise, redirected, same_padding
+from dreamjax.models.layers import PLAIN, depthwise, redirected, same_padding
 
 EVEN_ODD, ODD_EVEN = (8, 11), (9, 6)
 # (kernel, stride, size) -> padding.
@@ -131,32 +131,6 @@ def test_same_padding(size, kernel, stride, padding):
     assert found[0] == padding
     assert (size + sum(padding) - kernel) // stride + 1 == -(-size // stride)
     assert same_padding(9, size, kernel, stride) == (found[1], found[0])
-
-
-def test_pointwise_convolution():
-    random = np.random.default_rng(0)
-    x = random.normal(size=(2, 3, 4, 5)).astype(np.float32)
-    kernel = random.normal(size=(1, 1, 5, 2)).astype(np.float32)
-    wanted = x @ kernel[0, 0]
-    none = ((0, 0), (0, 0))
-    found = conv(x, kernel, padding=none)
-    for one in (found, layers._matmul(x, kernel), layers._pointwise(x, kernel)):
-        np.testing.assert_allclose(one, wanted, rtol=1e-5, atol=1e-6)
-    slope = jax.grad(lambda x: jnp.sum(conv(x, kernel, padding=none)))(x)
-    np.testing.assert_allclose(
-        slope, np.broadcast_to(kernel.sum((0, 1, 3)), x.shape), rtol=1e-5, atol=1e-6
-    )
-
-
-def test_strided_pointwise_and_dense_convolution():
-    x = np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1)
-    one = np.full((1, 1, 1, 1), 2.0, np.float32)
-    found = conv(x, one, stride=2, padding=((0, 0), (0, 0)))
-    np.testing.assert_array_equal(found[0, :, :, 0], [[0, 4], [16, 20]])
-    three = np.ones((3, 3, 1, 1), np.float32)
-    found = conv(x, three, stride=2, padding=same_padding(4, 4, 3, 2))
-    # Rows and columns 0-2, then 2-3 and a zero.
-    np.testing.assert_array_equal(found[0, :, :, 0], [[45, 39], [66, 50]])
 
 
 # Nonlinearities. Cotangents are of a loss: the step goes along minus the gradient.

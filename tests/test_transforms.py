@@ -557,7 +557,7 @@ def test_a_transform_that_does_not_fit_says_so_at_trace_time():
         return transforms.output_shape(transform, shape, hp)
 
     for side in (8, 7):
-        with pytest.raises(ValueError, match=rf"limit=8.*\(20, {side}, 3\)"):
+        with pytest.raises(ValueError, match=rf"limit=8.*20 × {side} px"):
             trace(transforms.jitter(8), (20, side, 3))
     assert trace(transforms.jitter(8), (20, 9, 3)) == (12, 1, 3)
     for cases in CASES.values():

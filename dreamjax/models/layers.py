@@ -1,9 +1,9 @@
-"""Convolutions and nonlinearities, in the formulation that is fast where they run.
+"""Depthwise convolutions and nonlinearities; dense ones are in `convolution`.
 
 On CPU, XLA's grouped convolution is 10–100 times slower than a sum of k·k shifted
-products, and a 1×1 convolution is faster as a matmul; on GPU and TPU XLA's own
-convolution wins. `jax.lax.platform_dependent` picks when the program is lowered, so
-callers never ask where they are. Padding is always explicit.
+products; on GPU and TPU XLA's own convolution wins. `jax.lax.platform_dependent` picks
+when the program is lowered, so callers never ask where they are. Padding is always
+explicit.
 
 Nonlinearities come as `Rules`: which function stands for each nonlinearity and, with
 it, how the gradient passes. `PLAIN` is the network as it was trained; `redirected`
@@ -40,39 +40,6 @@ def same_padding(height: int, width: int, kernel: int, stride: int) -> Padding:
 def widened(x: Array) -> Array:
     """Returns x as float32 where it has fewer bits; sums of many terms need them."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
-
-
-def conv(x: Array, kernel: Array, *, stride: int = 1, padding: Padding) -> Array:
-    """Dense convolution.
-
-    Args:
-      x: [N, H, W, C].
-      kernel: [k, k, C, K].
-      stride: pixels, the same both ways.
-      padding: pixels of zeros on each side.
-
-    Returns:
-      [N, H', W', K].
-    """
-    if kernel.shape[:2] == (1, 1) and stride == 1 and padding == ((0, 0), (0, 0)):
-        return jax.lax.platform_dependent(x, kernel, cpu=_matmul, default=_pointwise)
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        (stride, stride),
-        padding,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-
-
-def _matmul(x: Array, kernel: Array) -> Array:
-    return jnp.einsum("nhwc,ck->nhwk", x, kernel[0, 0])
-
-
-def _pointwise(x: Array, kernel: Array) -> Array:
-    return jax.lax.conv_general_dilated(
-        x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))

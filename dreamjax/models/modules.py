@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dreamjax.models.convolution import conv
 from dreamjax.models.layers import (
     Padding,
     Rules,
-    conv,
     depthwise,
     same_padding,
     widened,

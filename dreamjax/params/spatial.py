@@ -5,11 +5,13 @@ without color or range (see `dreamjax.params.image`). All are linear, so their g
 is a fixed linear map of the image's: the choice is a preconditioner.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dreamjax.errors import require
 from dreamjax.types import Array, HParams, Key
@@ -42,18 +44,19 @@ def pixel(shape: Shape) -> Spatial:
     return Spatial(init, lambda params, hp: params, lambda raw, hp: raw)
 
 
-def frequencies(height: int, width: int) -> Array:
+def frequencies(height: int, width: int) -> np.ndarray:
     """Returns |f| in cycles per pixel, [H, W//2 + 1], for `rfft2` of any size."""
-    fy = jnp.fft.fftfreq(height)[:, None]
-    fx = jnp.fft.rfftfreq(width)[None, :]
-    return jnp.sqrt(fy**2 + fx**2)
+    fy = np.fft.fftfreq(height)[:, None]
+    fx = np.fft.rfftfreq(width)[None, :]
+    return np.sqrt(fy**2 + fx**2).astype(np.float32)
 
 
 def fourier_scale(height: int, width: int, decay_power: Array | float) -> Array:
     """Returns `sqrt(H W) / max(f, 1/max(H, W)) ** decay_power`, [H, W//2 + 1]."""
     floor = 1.0 / max(height, width)
-    f = jnp.maximum(frequencies(height, width), floor)
-    return jnp.sqrt(float(height * width)) / f**decay_power
+    octaves = np.log(np.maximum(frequencies(height, width), floor))
+    # exp of a constant: a power is several times as slow, and every step takes it.
+    return math.sqrt(height * width) * jnp.exp(-decay_power * octaves)
 
 
 def fourier(shape: Shape) -> Spatial:
