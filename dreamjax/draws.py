@@ -8,6 +8,9 @@ Names are taken in alphabetical order, and what is random about a name's samples
 from a stream of its own, seeded by the seed and the name. Adding a hyperparameter
 changes no draw of another one, but for Sobol: there it takes a dimension of the
 sequence, and names that sort after it move to the next.
+
+SciPy is imported where it is asked for: it takes as long as all else that a start
+imports, and most sweeps draw nothing.
 """
 
 import math
@@ -17,8 +20,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import ndtri
-from scipy.stats import qmc
 
 from dreamjax.errors import choose, require
 from dreamjax.text import parse_call
@@ -59,6 +60,8 @@ def log_uniform(low: float, high: float) -> Distribution:
 
 def normal(mean: float, std: float) -> Distribution:
     """Normal: `mean + std Φ⁻¹(u)`. It has no bounds; 1 in 370 is 3 std away."""
+    from scipy.special import ndtri
+
     require(std >= 0, "normal", (mean, std), "std >= 0")
     return Distribution(lambda u: float(mean + std * ndtri(max(u, TINY))))
 
@@ -68,6 +71,8 @@ def log_normal(median: float, factor: float) -> Distribution:
 
     Two thirds of the values lie within a factor of `factor` of the median.
     """
+    from scipy.special import ndtri
+
     allowed = "median > 0 and factor >= 1"
     require(median > 0 and factor >= 1, "log_normal", (median, factor), allowed)
     return Distribution(lambda u: float(median * factor ** ndtri(max(u, TINY))))
@@ -124,6 +129,8 @@ def latin(
     be extended: other samples are another design, every one of its points different.
     McKay, Beckman and Conover 1979.
     """
+    from scipy.stats import qmc
+
     columns = [qmc.LatinHypercube(1, seed=s).random(samples)[:, 0] for s in streams]
     return np.stack(columns, axis=1)
 
@@ -141,6 +148,8 @@ def sobol(
     Dimension i belongs to the i-th name and is scrambled by that name's own stream:
     a name that sorts last changes no other.
     """
+    from scipy.stats import qmc
+
     most = qmc.Sobol.MAXDIM
     require(len(among) <= most, "draws", "sobol", f"at most {most} drawn names")
     power = math.ceil(math.log2(samples))  # a shorter call warns of lost balance

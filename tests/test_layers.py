@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dreamjax.models import layers
+from dreamjax.models import layers, platform
 from dreamjax.models.layers import PLAIN, depthwise, redirected, same_padding
 
 EVEN_ODD, ODD_EVEN = (8, 11), (9, 6)
@@ -102,15 +102,18 @@ def test_depthwise(formulations, name, case):
         np.testing.assert_allclose(array, by_hand, rtol=1e-4, atol=1e-4)
 
 
-def test_the_platform_decides_the_formulation():
+def test_the_platform_decides_the_formulation(monkeypatch):
     x, weights = jnp.zeros((1, 4, 5, 3)), jnp.zeros((3, 3, 3))
 
-    def program(platform):
+    def program():
         one = jax.jit(lambda x, w: depthwise(x, w, 1, ((1, 1), (1, 1))))
-        return one.trace(x, weights).lower(lowering_platforms=(platform,)).as_text()
+        return str(one.trace(x, weights).jaxpr)
 
-    assert "stablehlo.convolution" not in program("cpu")
-    assert "stablehlo.convolution" in program("cuda")
+    assert "conv_general_dilated" not in program()
+    with jax.default_device("cpu"):
+        assert platform.on_cpu()
+    monkeypatch.setattr(platform, "on_cpu", lambda: False)
+    assert "conv_general_dilated" in program()
 
 
 @pytest.mark.parametrize(

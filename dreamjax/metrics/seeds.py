@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from scipy.stats import rankdata
 
 from dreamjax.models.layers import PLAIN
 from dreamjax.models.model import TapsOf
@@ -133,6 +132,8 @@ def agreement(mean: np.ndarray) -> float:
     Args:
       mean: [P, K], P >= 2.
     """
+    from scipy.stats import rankdata  # half a second, for sweeps with seeds only
+
     ranks = rankdata(mean, axis=1)
     ranks = ranks - ranks.mean(axis=1, keepdims=True)
     norms = np.linalg.norm(ranks, axis=1, keepdims=True)

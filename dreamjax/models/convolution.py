@@ -8,8 +8,8 @@ a detour, is faster:
     3×3, many channels                  `winograd`                      up to 2×
     gradient of a few input channels    a matmul, then shifted sums     1.4–1.8×
 
-`jax.lax.platform_dependent` picks when the program is lowered, so callers never ask
-where they are. Padding is always explicit. Reverse mode only, and twice if need be.
+`platform` picks when a program is traced, so callers never ask where they are. Padding
+is always explicit. Reverse mode only, and twice if need be.
 """
 
 from functools import partial
@@ -19,6 +19,7 @@ import jax.numpy as jnp
 
 from dreamjax.models import winograd
 from dreamjax.models.layers import Padding, sum_of_shifts
+from dreamjax.models.platform import by_platform
 from dreamjax.types import Array
 
 FEW = 4  # input channels: colors
@@ -38,12 +39,14 @@ def conv(x: Array, kernel: Array, *, stride: int = 1, padding: Padding) -> Array
       [N, H', W', K].
     """
     if kernel.shape[:2] == (1, 1) and stride == 1 and padding == ((0, 0), (0, 0)):
-        return jax.lax.platform_dependent(x, kernel, cpu=_matmul, default=_pointwise)
+        return by_platform(x, kernel, cpu=_matmul, default=_pointwise)
     return _dense(x, kernel, stride, padding)
 
 
 def _matmul(x: Array, kernel: Array) -> Array:
-    return jnp.einsum("nhwc,ck->nhwk", x, kernel[0, 0])
+    _, _, inputs, outputs = kernel.shape
+    flat = kernel.reshape(inputs, outputs)
+    return jax.lax.dot_general(x, flat, (((3,), (0,)), ((), ())))
 
 
 def _pointwise(x: Array, kernel: Array) -> Array:
@@ -53,7 +56,7 @@ def _pointwise(x: Array, kernel: Array) -> Array:
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _dense(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
     where = {"stride": stride, "padding": padding}
-    return jax.lax.platform_dependent(
+    return by_platform(
         x, kernel, cpu=partial(_on_cpu, **where), default=partial(_by_xla, **where)
     )
 
@@ -65,7 +68,7 @@ def _dense_forward(x, kernel, stride, padding):
 def _dense_backward(stride, padding, saved, g):
     x, kernel = saved
     where = {"stride": stride, "padding": padding}
-    in_x = jax.lax.platform_dependent(
+    in_x = by_platform(
         kernel,
         g,
         cpu=partial(_transposed_on_cpu, shape=x.shape, **where),
@@ -116,7 +119,8 @@ def _transposed_on_cpu(kernel, g, *, shape, stride, padding):
 def _spread(kernel, g, *, shape, stride, padding):
     """What each window gives back, by one matmul, and the sum of what overlaps."""
     k, _, few, outputs = kernel.shape
-    given = jnp.einsum("nhwk,ik->nhwi", g, kernel.reshape(k * k * few, outputs))
+    flat = kernel.reshape(k * k * few, outputs)
+    given = jax.lax.dot_general(g, flat, (((3,), (1,)), ((), ())))
     return sum_of_shifts(
         lambda i, j, *given: given[i * k + j],
         tuple(jnp.split(given, k * k, axis=-1)),

@@ -1,9 +1,8 @@
 """Depthwise convolutions and nonlinearities; dense ones are in `convolution`.
 
 On CPU, XLA's grouped convolution is 10–100 times slower than a sum of k·k shifted
-products; on GPU and TPU XLA's own convolution wins. `jax.lax.platform_dependent` picks
-when the program is lowered, so callers never ask where they are. Padding is always
-explicit.
+products; on GPU and TPU XLA's own convolution wins. `platform` picks when a
+program is traced, so callers never ask where they are. Padding is always explicit.
 
 Nonlinearities come as `Rules`: which function stands for each nonlinearity and, with
 it, how the gradient passes. `PLAIN` is the network as it was trained; `redirected`
@@ -11,6 +10,7 @@ lets gradient through units that are off (Lucid's redirected ReLU); `backward_ru
 makes a DeconvNet of it, or guided backpropagation.
 """
 
+import functools
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -18,6 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dreamjax.models.platform import by_platform
 from dreamjax.types import Array
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
@@ -55,7 +56,7 @@ def depthwise(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
     Returns:
       [N, H', W', C].
     """
-    return jax.lax.platform_dependent(
+    return by_platform(
         x,
         kernel,
         cpu=partial(_depthwise_shifted, stride=stride, padding=padding),
@@ -68,7 +69,7 @@ def _depthwise_forward(x, kernel, stride, padding):
 
 
 def _depthwise_backward(stride, padding, saved, g):
-    return jax.lax.platform_dependent(
+    return by_platform(
         *saved,
         g,
         cpu=partial(_depthwise_shifted_vjp, stride=stride, padding=padding),
@@ -102,7 +103,15 @@ def _pad(x: Array, padding: Padding) -> Array:
 def _window(x: Array, top: int, left: int, height: int, width: int, stride: int):
     """Returns the [N, height, width, C] of `x` seen by one filter tap."""
     bottom, right = top + (height - 1) * stride + 1, left + (width - 1) * stride + 1
-    return x[:, top:bottom:stride, left:right:stride]
+    start, stop = (0, top, left, 0), (x.shape[0], bottom, right, x.shape[3])
+    return jax.lax.slice(x, start, stop, (1, stride, stride, 1))  # fast to trace
+
+
+def _by_place(kernel: Array) -> list[Array]:
+    """Returns the k·k weights of each channel, [1, 1, 1, C], row by row."""
+    k, _, channels = kernel.shape
+    places = kernel.reshape(k * k, 1, 1, channels)
+    return jax.lax.split(places, (1,) * (k * k), axis=0)
 
 
 def _depthwise_shifted(
@@ -113,13 +122,11 @@ def _depthwise_shifted(
     x = _pad(x, padding)  # [N, H + pad, W + pad, C]
     height = (x.shape[1] - k) // stride + 1
     width = (x.shape[2] - k) // stride + 1
-    kernel, dtype = widened(kernel), jnp.promote_types(x.dtype, jnp.float32)
-    out = jnp.zeros((x.shape[0], height, width, x.shape[3]), dtype)
-    for i in range(k):
-        for j in range(k):
-            seen = widened(_window(x, i, j, height, width, stride))
-            out = out + seen * kernel[i, j][None, None, None, :]
-    return out.astype(x.dtype)
+    parts = [
+        widened(_window(x, *divmod(n, k), height, width, stride)) * weights
+        for n, weights in enumerate(_by_place(widened(kernel)))
+    ]
+    return functools.reduce(jax.lax.add, parts).astype(x.dtype)
 
 
 def sum_of_shifts(
@@ -169,7 +176,7 @@ def sum_of_shifts(
         for i in range(p, kernel, stride):
             for j in range(q, kernel, stride):
                 a, b = margin - i // stride, margin - j // stride
-                g, *rest = [y[:, a : a + rows, b : b + columns] for y in wide]
+                g, *rest = [_window(y, a, b, rows, columns, 1) for y in wide]
                 total = total + part(i, j, widened(g), *rest)
         return total.astype(outputs[0].dtype)
 
@@ -185,9 +192,9 @@ def sum_of_shifts(
 
 def _depthwise_shifted_vjp(x, kernel, g, *, stride, padding):
     """Gradients of `_depthwise_shifted` in x and kernel."""
-    k, wide = kernel.shape[0], widened(kernel)
+    k, weights = kernel.shape[0], _by_place(widened(kernel))
     grad_x = sum_of_shifts(
-        lambda i, j, g: g * wide[i, j][None, None, None, :],
+        lambda i, j, g: g * weights[i * k + j],
         (g,),
         x.shape,
         kernel=k,
@@ -226,12 +233,12 @@ class Rules(NamedTuple):
 
 def _relu(x: Array) -> Array:
     # Slope 0 at 0, as in PyTorch; `jnp.maximum` would give 1/2 there.
-    return jnp.where(x <= 0, 0, x)
+    return jax.lax.select(x <= 0, jnp.zeros_like(x), x)
 
 
 def _relu6(x: Array) -> Array:
     # Slope 0 at 0 and at 6, and NaN stays NaN.
-    return jnp.where(x >= 6, 6, jnp.where(x <= 0, 0, x))
+    return jax.lax.select(x >= 6, jnp.full_like(x, 6), _relu(x))
 
 
 PLAIN = Rules(relu=_relu, relu6=_relu6)

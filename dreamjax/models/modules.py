@@ -67,19 +67,22 @@ class Conv(nn.Module):
         weights = self.param("kernel", nn.initializers.lecun_normal(), shape)
         padding = explicit(self.padding, x.shape[1:3], kernel, self.stride)
         # XLA is slow at grouped convolutions on CPU; a few groups are as many of one.
-        parts = [
-            conv(part, kernel_part, stride=self.stride, padding=padding)
-            for part, kernel_part in zip(
-                jnp.split(x, self.groups, axis=-1),
-                jnp.split(weights, self.groups, axis=-1),
-                strict=True,
-            )
-        ]
-        y = parts[0] if self.groups == 1 else jnp.concatenate(parts, axis=-1)
+        if self.groups == 1:
+            y = conv(x, weights, stride=self.stride, padding=padding)
+        else:
+            parts = [
+                conv(part, kernel_part, stride=self.stride, padding=padding)
+                for part, kernel_part in zip(
+                    jnp.split(x, self.groups, axis=-1),
+                    jnp.split(weights, self.groups, axis=-1),
+                    strict=True,
+                )
+            ]
+            y = jnp.concatenate(parts, axis=-1)
         if not self.bias:
             return y
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        return y + bias[None, None, None, :]
+        return y + bias.reshape(1, 1, 1, -1)
 
 
 class Depthwise(nn.Module):
@@ -95,7 +98,8 @@ class Depthwise(nn.Module):
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
         padding = explicit(self.padding, x.shape[1:3], shape[:2], self.stride)
-        return depthwise(x, kernel, self.stride, padding) + bias[None, None, None, :]
+        y = depthwise(x, kernel, self.stride, padding)
+        return y + bias.reshape(1, 1, 1, -1)
 
 
 class Affine(nn.Module):
@@ -106,7 +110,7 @@ class Affine(nn.Module):
         shape = (x.shape[-1],)
         scale = self.param("scale", nn.initializers.ones, shape)
         bias = self.param("bias", nn.initializers.zeros, shape)
-        return x * scale[None, None, None, :] + bias[None, None, None, :]
+        return x * scale.reshape(1, 1, 1, -1) + bias.reshape(1, 1, 1, -1)
 
 
 class Tape:

@@ -5,8 +5,8 @@ lies inside the image; Caffe's and TensorFlow's local response normalization dif
 how alpha is divided. Padding is explicit everywhere, as in `layers`.
 
 On CPU, the gradient of XLA's max pooling (select-and-scatter) is many times slower than
-a sum over the k·k shifts, as for the depthwise convolution; `max_pool` picks when the
-program is lowered.
+a sum over the k·k shifts, as for the depthwise convolution; `max_pool` picks when a
+program is traced.
 """
 
 from functools import partial
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dreamjax.models.layers import Padding, depthwise, sum_of_shifts, widened
+from dreamjax.models.platform import by_platform
 from dreamjax.types import Array
 
 
@@ -53,7 +54,7 @@ def max_pool(x: Array, kernel: int, stride: int, padding: Padding) -> Array:
     Returns:
       [N, H', W', C], H' = (H + top + bottom - kernel) // stride + 1.
     """
-    return jax.lax.platform_dependent(
+    return by_platform(
         x,
         cpu=lambda x: _shifted_max(x, kernel, stride, padding)[0],
         default=partial(_xla_max, kernel=kernel, stride=stride, padding=padding),
@@ -67,7 +68,7 @@ def _max_forward(x, kernel, stride, padding):
 def _max_backward(kernel, stride, padding, x, g):
     options = {"kernel": kernel, "stride": stride, "padding": padding}
     return (
-        jax.lax.platform_dependent(
+        by_platform(
             x,
             g,
             cpu=partial(_shifted_max_vjp, **options),

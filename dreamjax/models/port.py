@@ -67,7 +67,7 @@ def convert(port: Port, tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 def build(port: Port, variables: Any) -> Model:
     """Returns the port's network with the given variables."""
-    return _model(port, jax.tree.map(jnp.asarray, variables))
+    return _model(port, jax.device_put(variables))
 
 
 def outline(port: Port) -> Model:

@@ -98,7 +98,8 @@ def _mixed(values: Array, matrix: np.ndarray) -> Array:
     def mix(values):
         shape = (*(1,) * (values.ndim - 1), 3)
         return sum(
-            values[..., i : i + 1] * jnp.asarray(matrix[:, i], values.dtype).reshape(shape)
+            values[..., i : i + 1]
+            * jnp.asarray(matrix[:, i], values.dtype).reshape(shape)
             for i in range(3)
         )
 
