@@ -160,3 +160,22 @@ def test_local_response_norm():
         wanted[..., c] = x[..., c] / (2 + 0.3 * total) ** 0.75
     found = local_response_norm(jnp.asarray(x), size=5, alpha=0.3, beta=0.75, k=2.0)
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size, beta", [(5, 0.75), (11, 0.5), (3, 0.6)])
+def test_gradient_of_local_response_norm(size, beta):
+    """Against autodiff of the formula."""
+    x, g = np.random.default_rng(1).normal(size=(2, 2, 3, 2, 9)).astype(np.float32)
+
+    def formula(x):
+        near = np.abs(np.arange(9)[:, None] - np.arange(9)) <= size // 2
+        total = 1.0 + 0.4 * (x * x) @ jnp.asarray(near, np.float32)
+        return x * total**-beta
+
+    def ours(x):
+        return local_response_norm(x, size=size, alpha=0.4, beta=beta, k=1.0)
+
+    value, pull = jax.vjp(formula, x)
+    np.testing.assert_allclose(ours(x), value, rtol=1e-5, atol=1e-6)
+    found = jax.vjp(ours, x)[1](g)[0]
+    np.testing.assert_allclose(found, pull(g)[0], rtol=1e-4, atol=1e-5)
