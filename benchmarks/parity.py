@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 from benchmarks import torch_lite0
+from benchmarks.timing import table
 from dreamjax.images import load_image
 from dreamjax.labels import ASSETS
 from dreamjax.models import load
@@ -169,12 +170,6 @@ def _theirs(network, images: np.ndarray) -> dict[str, np.ndarray]:
     with torch.no_grad():
         taps = network.taps(to_torch(images))
     return {name: to_numpy(tap) for name, tap in taps.items()}
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """Returns a Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def main() -> int:

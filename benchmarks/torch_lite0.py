@@ -56,6 +56,11 @@ def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=1e-3)
 
 
+def preprocess(images: torch.Tensor) -> torch.Tensor:
+    """Maps images in [0, 1] to what the network was trained on."""
+    return (images * 255 - 127) / 128
+
+
 Relu6 = Callable[[str, torch.Tensor], torch.Tensor]
 """(tap name, values before it) -> values after it."""
 
@@ -119,9 +124,18 @@ class Block(nn.Module):
         y = self._bn2(self._project_conv(y))
         yield name, y + x if self.adds else y
 
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns the block's output, so that hooks see it."""
+        for _, y in self.walk(x, "block", plain_relu6):
+            last = y
+        return last
+
 
 class TorchLite0(nn.Module):
-    """The network; `taps` computes all, `cut_at` no more than one tap needs."""
+    """The network; `taps` computes all, `cut_at` no more than one tap needs.
+
+    Called as a module it returns the logits.
+    """
 
     def __init__(self):
         super().__init__()
@@ -140,7 +154,7 @@ class TorchLite0(nn.Module):
         self, images: torch.Tensor, relu6: Relu6 = plain_relu6
     ) -> Iterator[tuple[str, torch.Tensor]]:
         """Yields (name, tap) in order, computing each only when it is asked for."""
-        y = self._bn0(self._conv_stem((images * 255 - 127) / 128))
+        y = self._bn0(self._conv_stem(preprocess(images)))
         yield "stem/pre", y
         y = relu6("stem", y)
         yield "stem", y
@@ -159,6 +173,14 @@ class TorchLite0(nn.Module):
     def taps(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """Returns all taps, [N, K, h, w] or [N, K], of images [N, 3, H, W]."""
         return dict(self.walk(images))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Returns the logits, through the blocks as modules, so that hooks see them."""
+        y = F.relu6(self._bn0(self._conv_stem(preprocess(images))))
+        for block in self._blocks:
+            y = block(y)
+        y = F.relu6(self._bn1(self._conv_head(y)))
+        return self._fc(y.mean(dim=(2, 3)))
 
     def cut_at(
         self, tap: str, relu6: Relu6 = plain_relu6
