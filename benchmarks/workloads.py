@@ -2,7 +2,7 @@
 
     pip install -r requirements-bench.txt      # and see there for Lucent
     python -m benchmarks.workloads [--only W1,W2,W3 --runs 1,8,32 --rounds 15]
-        [--seconds 120 --compile --own-size --devices 2]
+        [--seconds 120 --compile --own-size --devices 1]
         [--out docs/performance/workloads.json]
 
 W1 is EfficientNet-Lite0 `b8` at 128 px; W2 GoogLeNet `inception_4c/output` and VGG16
@@ -10,8 +10,9 @@ W1 is EfficientNet-Lite0 `b8` at 128 px; W2 GoogLeNet `inception_4c/output` and 
 decorrelated color, sigmoid, Lucid's standard transforms, the network, the gradient,
 Adam 0.05; float32 on all sides. The sides:
 
-* dreamjax: the compiled step, one dispatch, its state donated. It also reports and
-  guards each run (gradient norms, non-finite runs).
+* dreamjax: the compiled step, one dispatch, its state donated, the runs spread over as
+  many CPU devices as a sweep would take (`dreamjax/devices.py`), or --devices. It also
+  reports and guards each run (gradient norms, non-finite runs).
 * torch: weights frozen, batch norms folded, channels last, ReLUs in place, the network
   cut at the tap, all four transforms one `grid_sample`, the fused Adam.
 * torch.compile (--compile): the same with the cut network compiled.
@@ -52,6 +53,7 @@ from benchmarks.peers.sides import (
     second_step,
 )
 from benchmarks.timing import interleave, machine, summarize, table
+from dreamjax.devices import split_cpu
 from dreamjax.environment import environment
 from dreamjax.errors import choose, require
 from dreamjax.files import write_text
@@ -177,7 +179,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=120.0, help="see above")
     parser.add_argument("--compile", action="store_true", help="torch.compile as well")
     parser.add_argument("--own-size", action="store_true", help="see above")
-    parser.add_argument("--devices", type=int, default=1, help="CPU devices of ours")
+    parser.add_argument("--devices", type=int, help="CPU devices of ours")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="PyTorch's")
     parser.add_argument("--memory", type=float, default=20.0, help="GB, else R halves")
     parser.add_argument("--give-back", action="store_true", help="malloc as it comes")
@@ -197,8 +199,10 @@ def main() -> int:
             choose("networks", name, known)
         wanted = [pair for pair in wanted if pair[1] in options.networks.split(",")]
     runs = numbers(options.runs)
-    require(options.devices > 0, "devices", options.devices, "at least 1")
-    if options.devices > 1:  # before JAX looks for its devices
+    if options.devices is None:
+        split_cpu()
+    else:  # before JAX looks for its devices
+        require(options.devices > 0, "devices", options.devices, "at least 1")
         jax.config.update("jax_num_cpu_devices", options.devices)
     if not options.give_back:
         keep_memory()

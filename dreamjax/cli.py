@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
+from dreamjax.devices import split_cpu
 from dreamjax.interrupt import Interrupted
 from dreamjax.memory import keep_memory
 
@@ -31,6 +32,7 @@ def launch(main: Callable[[list[str]], int]) -> None:
             return STOPPED
 
     keep_memory()
+    split_cpu()
     app.run(guarded, flags_parser=parse_flags)
 
 

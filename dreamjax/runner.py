@@ -32,10 +32,11 @@ from dreamjax import plan as plans
 from dreamjax import shards, sweep
 from dreamjax.block import FULL, Bench, make_block
 from dreamjax.build import Experiment, build
+from dreamjax.devices import choose_devices
 from dreamjax.diagnosis import warnings
 from dreamjax.environment import write_environment
 from dreamjax.errors import require
-from dreamjax.footprint import free_memory, runs_that_fit
+from dreamjax.footprint import free_memory, runs_that_fit, tree_bytes
 from dreamjax.hosts import Hosts, share, this_host
 from dreamjax.interrupt import Interrupted, stop_requests
 from dreamjax.logbook import merge_metrics
@@ -139,7 +140,8 @@ class _Shop:
         stops = [n for block in plan.blocks for n in (block.start, block.stop)]
         stops += self._job.stages
         if self._bench is None:
-            self._compile(plan.size, stops)
+            devices = len(self._job.devices)  # more than made the plan: filled up
+            self._compile(devices * math.ceil(plan.size / devices), stops)
         while True:
             start = time.perf_counter()
             try:
@@ -292,6 +294,8 @@ def _run(
     order = [0] * len(numbers)
     for place, number in enumerate(numbers):
         order[number] = place
+    at_once = min(len(chosen), experiment.limit)
+    at_once = lanes or (at_once if old is None else old.size)
     job = _Sweep(
         experiment=renumbered(experiment, order),
         workdir=workdir,
@@ -300,7 +304,7 @@ def _run(
         stages=stages,
         groups=_groups(experiment, told, numbers),
         hosts=hosts,
-        devices=_devices(devices),
+        devices=_devices(experiment, devices, at_once),
         report=report,
     )
     shop = _Shop(job)
@@ -341,11 +345,12 @@ def _chosen(experiment: Experiment, runs: Sequence[int] | None) -> list[int]:
     return list(runs)
 
 
-def _devices(count: int | None) -> list[jax.Device]:
-    found = jax.local_devices()
-    most = len(found) if count is None else count
-    require(1 <= most <= len(found), "devices", count, f"1 … {len(found)} are here")
-    return found[:most]
+def _devices(
+    experiment: Experiment, count: int | None, at_once: int
+) -> Sequence[jax.Device]:
+    second = () if experiment.second is None else experiment.second.variables
+    weights = tree_bytes((experiment.model.variables, second))
+    return choose_devices(count, at_once, weights, free_memory())
 
 
 def _groups(

@@ -18,7 +18,7 @@ from dreamjax.runner import run
 
 CONFIG = config_flag("configs/quickstart.py")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder for everything.", required=True)
-DEVICES = flags.DEFINE_integer("devices", None, "Devices to use; all if not given.")
+DEVICES = flags.DEFINE_integer("devices", None, "Devices to use; else what is fast.")
 HOSTS = flags.DEFINE_bool("hosts", False, "Join a job; a known cluster tells the rest.")
 COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0.")
 PROCESSES = flags.DEFINE_integer("processes", None, "Processes of the job.")

@@ -15,7 +15,8 @@ import torch
 from dreamjax import sweep
 from dreamjax.build import Experiment, build
 from dreamjax.config import base_config
-from dreamjax.footprint import Footprint, footprint
+from dreamjax.devices import choose_devices
+from dreamjax.footprint import Footprint, footprint, free_memory, tree_bytes
 from dreamjax.models.model import Model
 from dreamjax.params.color import COLOR
 
@@ -95,11 +96,16 @@ class JaxDream:
       size: side of the images, pixels.
       units: [R], the channel that each run maximizes.
       devices: to spread the runs over, at most; the largest number is taken that
-        divides R.
+        divides R. None takes as many as a sweep of so many runs would.
     """
 
     def __init__(
-        self, model: Model, tap: str, size: int, units: np.ndarray, devices: int = 1
+        self,
+        model: Model,
+        tap: str,
+        size: int,
+        units: np.ndarray,
+        devices: int | None = 1,
     ):
         config = base_config()
         config.objective = f"{tap}:unit"
@@ -109,6 +115,10 @@ class JaxDream:
         experiment = build(config, model)
         hp = {name: jnp.asarray(v) for name, v in experiment.values.items()}
         keys = sweep.run_keys(hp["seed"], jnp.arange(len(units)), common=False)
+        if devices is None:
+            weights = tree_bytes(model.variables)
+            found = choose_devices(None, len(units), weights, free_memory())
+            devices = len(found)
         self.devices = math.gcd(len(units), devices)
         if self.devices == 1:
             self._on_one(experiment, keys, hp)

@@ -36,7 +36,11 @@ def runs_that_fit(peer: Peer, runs: int, gigabytes: float) -> int:
 
 
 def make_sides(
-    peer: Peer, runs: int, devices: int, compiled: Callable | None, own_size: bool
+    peer: Peer,
+    runs: int,
+    devices: int | None,
+    compiled: Callable | None,
+    own_size: bool,
 ) -> tuple[dict[str, Steps], dict[str, Any]]:
     """Returns the sides by name, ours first, and what there is to say of them.
 
