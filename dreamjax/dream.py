@@ -34,6 +34,11 @@ from dreamjax.types import (
 
 HELD_OUT = 0x7FFFFFFF  # the step number that evaluation draws with; no run has it
 
+# Phases of a step, as profiles show them (`benchmarks.profile`).
+PARAM, TRANSFORMS, NETWORK, OBJECTIVE = "param", "transforms", "network", "objective"
+PENALTIES, OPTIMIZER, PROJECTIONS = "penalties", "optimizer", "projections"
+PHASES = (PARAM, TRANSFORMS, NETWORK, OBJECTIVE, PENALTIES, OPTIMIZER, PROJECTIONS)
+
 
 class Pieces(NamedTuple):
     """What a run is put together from; all static.
@@ -78,17 +83,23 @@ def score_images(
       variables: weights.
     """
 
+    @jax.named_scope(TRANSFORMS)
     def see(image: Array) -> Array:
         if keys is None:
             return image
         return jax.vmap(lambda key, x: pieces.transform(key, x, hp))(keys, image)
 
-    taps = dict(pieces.taps(variables, see(images), rules))
+    views = see(images)
+    with jax.named_scope(NETWORK):
+        taps = dict(pieces.taps(variables, views, rules))
     if pieces.objective.needs_target:
         target = jnp.broadcast_to(hp["target"][None], images.shape)
-        seen = pieces.taps(variables, jax.lax.stop_gradient(see(target)), PLAIN)
+        target = jax.lax.stop_gradient(see(target))
+        with jax.named_scope(NETWORK):
+            seen = pieces.taps(variables, target, PLAIN)
         taps |= {TARGET + name: tap for name, tap in seen.items()}
-    return pieces.objective(taps, hp)
+    with jax.named_scope(OBJECTIVE):
+        return pieces.objective(taps, hp)
 
 
 def make_step(pieces: Pieces) -> DreamStep:
@@ -112,7 +123,8 @@ def make_step(pieces: Pieces) -> DreamStep:
     def update(
         state: DreamState, hp: HParams, variables: Any
     ) -> tuple[DreamState, DreamInfo]:
-        images, pull = jax.vjp(lambda params: param.apply(params, hp), state.params)
+        apply = jax.named_scope(PARAM)(param.apply)
+        images, pull = jax.vjp(lambda params: apply(params, hp), state.params)
         batch = images.shape[0]
         keys = jax.random.split(jax.random.fold_in(state.key, state.step), batch)
         rules = PLAIN
@@ -154,34 +166,38 @@ def climb(
     """
     param = pieces.param
 
+    @jax.named_scope(PENALTIES)
     def penalize(images: Array) -> tuple[Array, dict[str, Array]]:
         penalty = _weighted(pieces, images, hp)
         return sum((jnp.sum(p) for p in penalty.values()), jnp.zeros(())), penalty
 
     (cost, penalty), away = jax.value_and_grad(penalize, has_aux=True)(images)
     (grads,) = pull(down + away)
-    updates, opt_state = pieces.optimizer(hp).update(
-        grads, state.opt_state, state.params
-    )
-    params = optax.apply_updates(state.params, updates)
+    with jax.named_scope(OPTIMIZER):
+        updates, opt_state = pieces.optimizer(hp).update(
+            grads, state.opt_state, state.params
+        )
+        params = optax.apply_updates(state.params, updates)
     if pieces.projections:
-        projected = param.apply(params, hp)
-        for project in pieces.projections:
-            projected = project(projected, -down, state.step, hp)
-        params = param.invert(projected, hp)
+        with jax.named_scope(PROJECTIONS):
+            projected = param.apply(params, hp)
+            for project in pieces.projections:
+                projected = project(projected, -down, state.step, hp)
+            params = param.invert(projected, hp)
 
-    # A NaN learning rate has a finite loss: what is stored must be finite.
-    alive = state.alive & _all_finite((opt_state, params))
-    new = DreamState(state.step + 1, state.key, params, opt_state, alive)
-    old = state._replace(alive=alive)
-    info = DreamInfo(
-        loss=cost - jnp.sum(score),
-        score=score,
-        penalty=penalty,
-        grad_norm=jnp.sqrt(jnp.sum(jnp.square(down), axis=(1, 2, 3))),
-        update_norm=optax.tree.norm(updates),
-    )
-    return jax.tree.map(lambda n, o: _select(alive, n, o), new, old), info
+    with jax.named_scope(OPTIMIZER):
+        # A NaN learning rate has a finite loss: what is stored must be finite.
+        alive = state.alive & _all_finite((opt_state, params))
+        new = DreamState(state.step + 1, state.key, params, opt_state, alive)
+        old = state._replace(alive=alive)
+        info = DreamInfo(
+            loss=cost - jnp.sum(score),
+            score=score,
+            penalty=penalty,
+            grad_norm=jnp.sqrt(jnp.sum(jnp.square(down), axis=(1, 2, 3))),
+            update_norm=optax.tree.norm(updates),
+        )
+        return jax.tree.map(lambda n, o: _select(alive, n, o), new, old), info
 
 
 class Evaluation(NamedTuple):

@@ -131,7 +131,8 @@ class JaxDream:
         self._show = jax.jit(jax.vmap(experiment.images))
         update = jax.jit(jax.vmap(step.update, in_axes=(0, 0, None)), donate_argnums=0)
         compiled = update.lower(self.state, hp, self.variables).compile()
-        self._update, self.footprint = compiled, footprint(compiled)
+        self.compiled = self._update = compiled
+        self.footprint = footprint(compiled)
 
     def _on_several(self, experiment: Experiment, keys: jax.Array, hp: dict) -> None:
         devices = jax.local_devices()[: self.devices]

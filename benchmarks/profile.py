@@ -1,0 +1,241 @@
+"""Where the time of a step goes, and what part of the machine's limits is reached.
+
+    pip install -r requirements-bench.txt
+    python -m benchmarks.profile [--networks lite0,googlenet,vgg16,resnet50 --runs 8]
+        [--steps 6] [--out docs/performance/profile.json]
+
+A sweep's compiled step, Lucid's transforms, Fourier parameters, Adam, on one device, is
+traced by JAX's profiler, and each of XLA's operators is counted for the phase that its
+name tells (`dreamjax.dream.PHASES`), forward or backward; where several run at once the
+moment is shared among them. A fusion has the name of its last operator, so the borders
+of phases are blurred by single passes over an image. "host" is when no operator ran.
+
+Operations are those of the network's gradient by plain sums, whatever formulation ran
+(Winograd's needs fewer), by XLA's cost analysis; bytes are those of all operators of
+the step. The limits are the largest matmul and the largest copy of this machine.
+"""
+
+import argparse
+import collections
+import glob
+import json
+import re
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.peers.dreams import JaxDream
+from benchmarks.peers.gradients import CHANNEL
+from benchmarks.peers.networks import Peer, load_peer
+from benchmarks.timing import machine, table
+from dreamjax.dream import NETWORK, PHASES
+from dreamjax.environment import environment
+from dreamjax.files import write_text
+from dreamjax.memory import keep_memory
+from dreamjax.models import platform
+from dreamjax.models.layers import PLAIN
+
+SIDE = 2048  # of the matrices
+COPY = 1 << 28  # bytes
+BACK = "transpose("  # in the name of what a gradient needs
+VIEW = 12  # pixels by which a view exceeds its image
+
+
+class Span(NamedTuple):
+    """One call of an operator: nanoseconds, and its phase."""
+
+    start: float
+    end: float
+    phase: str
+
+
+def phases_of(program: str) -> dict[str, str]:
+    """Returns operator -> phase, from the text of a compiled program."""
+    found = {}
+    for line in program.splitlines():
+        name = re.match(r"\s*(?:ROOT )?%?([\w.\-]+) = ", line)
+        told = re.search(r'op_name="([^"]*)"', line)
+        if name is not None and told is not None:
+            found[name[1]] = phase_of(told[1])
+    return found
+
+
+def phase_of(operator: str) -> str:
+    """Returns the phase that the name of an operator tells, "other" for none."""
+    words = re.findall(r"\w+", operator)
+    phase = next((word for word in words if word in PHASES), "other")
+    if phase != NETWORK:
+        return phase
+    return f"{phase}, {'backward' if BACK in operator else 'forward'}"
+
+
+def spans_of(folder: str, phases: Mapping[str, str]) -> list[Span]:
+    """Returns all calls of operators in a trace."""
+    (file,) = glob.glob(f"{folder}/**/*.xplane.pb", recursive=True)
+    found = []
+    for plane in jax.profiler.ProfileData.from_file(file).planes:
+        for line in plane.lines:
+            for event in line.events:
+                operator = dict(event.stats).get("hlo_op")
+                if operator is not None:
+                    phase = phases.get(operator, "other")
+                    end = event.start_ns + event.duration_ns
+                    found.append(Span(event.start_ns, end, phase))
+    return found
+
+
+def shares(spans: Iterable[Span]) -> dict[str, float]:
+    """Returns phase -> nanoseconds; a moment is shared by all that run in it."""
+    edges = []
+    for span in spans:
+        edges += [(span.start, 1, span.phase), (span.end, -1, span.phase)]
+    total: collections.Counter[str] = collections.Counter()
+    running: collections.Counter[str] = collections.Counter()
+    before = 0.0
+    for at, change, phase in sorted(edges):
+        count = running.total()
+        if count > 0:
+            for name, active in running.items():
+                total[name] += (at - before) * active / count
+        running[phase] += change
+        before = at
+    return dict(total)
+
+
+def traced(step: Callable[[], Any], program: str, steps: int) -> dict[str, float]:
+    """Returns phase -> milliseconds of a step, with "host" and "all"."""
+    options = jax.profiler.ProfileOptions()
+    options.host_tracer_level, options.python_tracer_level = 2, 0
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder, profiler_options=options):
+            start = time.perf_counter()
+            for _ in range(steps):
+                step()
+            wall = time.perf_counter() - start
+        found = shares(spans_of(folder, phases_of(program)))
+    found = {name: ns / 1e6 / steps for name, ns in found.items()}
+    everything = 1e3 * wall / steps
+    idle = everything - sum(found.values())
+    return found | {"host": max(0.0, idle), "all": everything}
+
+
+def plain_operations(peer: Peer, runs: int) -> float:
+    """Returns the operations of the gradient of so many views, by plain sums."""
+    side = peer.side + VIEW
+
+    def score(images, variables):
+        tap = peer.model.taps(variables, images, PLAIN)[peer.tap]
+        return jnp.sum(tap[..., CHANNEL])
+
+    images = jax.ShapeDtypeStruct((runs, side, side, 3), jnp.float32)
+    with mock.patch.object(platform, "on_cpu", lambda: False):
+        gradient = jax.jit(lambda v, x: jax.grad(score)(x, v))
+        compiled = gradient.lower(peer.model.variables, images).compile()
+    return float(compiled.cost_analysis()["flops"])
+
+
+def limits(rounds: int = 9) -> dict[str, float]:
+    """Returns GFLOP per second of a large matmul, GB per second of a large copy."""
+    matrix = jnp.asarray(np.random.default_rng(0).random((SIDE, SIDE), np.float32))
+    long = jnp.zeros(COPY // 4, jnp.float32)
+    product, copy = jax.jit(lambda a: a @ a), jax.jit(lambda a: a + 1.0)
+
+    def seconds(call: Callable, given: Any) -> float:
+        times = []
+        for _ in range(rounds + 2):
+            start = time.perf_counter()
+            jax.block_until_ready(call(given))
+            times.append(time.perf_counter() - start)
+        return statistics.median(times[2:])
+
+    return {
+        "gflops": 2 * SIDE**3 / seconds(product, matrix) / 1e9,
+        "gbytes": 2 * COPY / seconds(copy, long) / 1e9,
+    }
+
+
+def profile(peer: Peer, runs: int, steps: int, most: Mapping[str, float]) -> dict:
+    """Returns the record of one network."""
+    dream = JaxDream(peer.model, peer.tap, peer.side, np.arange(runs))
+    for _ in range(2):
+        dream.step()
+    times = []
+    for _ in range(steps):
+        start = time.perf_counter()
+        dream.step()
+        times.append(time.perf_counter() - start)
+    plain = 1e3 * statistics.median(times)
+    phases = traced(dream.step, dream.compiled.as_text(), steps)
+    network = sum(ms for name, ms in phases.items() if name.startswith(NETWORK))
+    busy = phases["all"] - phases["host"]
+    operations = plain_operations(peer, runs)
+    bytes_ = float(dream.compiled.cost_analysis()["bytes accessed"])
+    gflops = operations / (plain * network / phases["all"]) / 1e6
+    return {
+        "network": peer.name,
+        "runs": runs,
+        "ms": plain,
+        "phases_ms": phases,
+        "outside_network": 1 - network / busy,
+        "gflop": operations / 1e9,
+        "gflops": gflops,
+        "of_matmul": gflops / most["gflops"],
+        "gbytes": bytes_ / plain / 1e6,
+        "of_copy": bytes_ / plain / 1e6 / most["gbytes"],
+        "temporary_bytes": None if dream.footprint is None else dream.footprint.peak,
+    }
+
+
+def shown(records: Iterable[Mapping[str, Any]]) -> str:
+    """Returns the table of the records; milliseconds per image-step."""
+    records = list(records)
+    names = dict.fromkeys(n for r in records for n in r["phases_ms"] if n != "all")
+    head = ["", *(r["network"] for r in records)]
+    lines = [["step, ms per image", *(f"{r['ms'] / r['runs']:.2f}" for r in records)]]
+    for name in names:
+        parts = [r["phases_ms"].get(name, 0.0) / r["phases_ms"]["all"] for r in records]
+        lines.append([name, *(f"{100 * part:.1f} %" for part in parts)])
+    for name, key, form in (
+        ("outside the network", "outside_network", "{:.1%}"),
+        ("GFLOP/s of the network", "gflops", "{:.0f}"),
+        ("of the largest matmul", "of_matmul", "{:.0%}"),
+        ("GB/s", "gbytes", "{:.1f}"),
+        ("of the largest copy", "of_copy", "{:.0%}"),
+    ):
+        lines.append([name, *(form.format(r[key]) for r in records)])
+    return table(head, lines)
+
+
+def main() -> int:
+    """Prints the table; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--networks", default="lite0,googlenet,vgg16,resnet50")
+    parser.add_argument("--runs", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--out", help="a JSON file to write")
+    options = parser.parse_args()
+    keep_memory()
+    most = limits()
+    print(f"matmul {most['gflops']:.0f} GFLOP/s, copy {most['gbytes']:.1f} GB/s")
+    records = []
+    for name in options.networks.split(","):
+        peer = load_peer(name)
+        records.append(profile(peer, options.runs, options.steps, most))
+        print(f"\n{shown(records[-1:])}", flush=True)
+    print(f"\n{shown(records)}")
+    if options.out is not None:
+        record = {"limits": most, "networks": records}
+        record |= {"machine": machine(), "env": environment()}
+        write_text(options.out, json.dumps(record, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
