@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := results/runs/quickstart
 
-.PHONY: quickstart test lint tensorboard clean
+.PHONY: quickstart test lint bench tensorboard clean
 
 # The main job: 24 dreams of a real network, about 2 minutes on 2 cores.
 quickstart: $(VENV)/.ready
@@ -21,6 +21,10 @@ lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Speed against PyTorch and Lucent, 40 minutes on 2 quiet cores: docs/performance.md.
+bench: $(VENV)/.ready-bench
+	$(BIN)/python -m benchmarks.all
+
 $(VENV)/.ready: requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
@@ -30,6 +34,13 @@ $(VENV)/.ready: requirements.txt
 $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt requirements-video.txt requirements-figures.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	    -r requirements-dev.txt
+	touch $@
+
+$(VENV)/.ready-bench: $(VENV)/.ready requirements-bench.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	    -r requirements-bench.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	    --no-deps torch-lucent==0.1.8
 	touch $@
 
 # Needs TensorBoard, which dreamjax itself does not: pip install tensorboard

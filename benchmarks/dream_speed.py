@@ -32,11 +32,10 @@ import torch
 from benchmarks import torch_lite0
 from benchmarks.parity import lite0_file
 from benchmarks.peers.networks import load_peer
-from benchmarks.timing import interleave, machine, summarize
+from benchmarks.timing import circumstances, interleave, summarize
 from configs.dream import get_config
 from dreamjax.deepdream.octaves import octave_sizes
 from dreamjax.deepdream.studio import make_painter, open_studio
-from dreamjax.environment import environment
 from dreamjax.errors import choose
 from dreamjax.files import write_text
 from dreamjax.inputs import load_photo
@@ -125,6 +124,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--network", default="googlenet", help="googlenet or lite0")
     parser.add_argument("--longest", type=int, default=512)
+    parser.add_argument("--programs", default="4,1", help="tile sizes of ours")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", help="a JSON file to write")
     options = parser.parse_args()
@@ -141,7 +141,7 @@ def main() -> int:
     sizes = octave_sizes(size, config.octaves, config.octave_scale)
     work = sum(h * w for h, w in sizes) * config.steps / 1e6  # megapixel-steps
     painters = {}
-    for programs in (config.octaves, 1):
+    for programs in (int(n) for n in options.programs.split(",")):
         with config.unlocked():
             config.programs, config.objective = programs, given.tap
         start = time.perf_counter()
@@ -164,7 +164,7 @@ def main() -> int:
     }
     said = ", ".join(f"{name} {gain:.2f}" for name, gain in gains.items())
     print(f"energy of the dream / of the photo: {said}")
-    rows = summarize("dream", 1, interleave(sides, options.rounds))
+    rows = summarize("dream", 1, interleave(sides, options.rounds, warm_up=1))
     print("| | s per megapixel-step | whole dream, s | min to max | × dreamjax |")
     print("|---|---|---|---|---|")
     for row in rows:
@@ -177,7 +177,7 @@ def main() -> int:
     if options.out is not None:
         record = {"rows": rows, "megapixel_steps": work, "energy": gains}
         record |= {"gradient_error": apart, "network": options.network}
-        record |= {"size": size, "machine": machine(), "env": environment()}
+        record |= {"size": size, **circumstances()}
         write_text(options.out, json.dumps(record, indent=1) + "\n")
     return 0
 

@@ -2,7 +2,7 @@
 
     pip install -r requirements-bench.txt      # and see there for Lucent
     python -m benchmarks.first_picture [--repeats 5 --steps 64 --size 128 --own-size]
-        [--out docs/performance/first_picture.json]
+        [--python plain/bin/python --out docs/performance/first_picture.json]
 
 One channel of EfficientNet-Lite0 `b8`, by the command that users call,
 
@@ -14,6 +14,10 @@ does the same with Lucent (benchmarks/peers/lucent_picture.py), which compiles n
 A start of each before the first round brings the packages into the system's file cache
 for all. A picture is there when its file is; the process then writes its contact sheet
 and page, and ends ("exit").
+
+TensorBoard's writer imports PyTorch where there is one, a second that users of
+dreamjax alone do not wait: --python names the interpreter of an environment with
+requirements.txt and no more, for ours.
 
 The stages are told apart by the lines that the programs print; how long the imports of
 ours take, by a process that does only that.
@@ -53,6 +57,7 @@ def watched(
     ends: Mapping[str, str],
     picture: Path,
     env: Mapping[str, str],
+    python: str = sys.executable,
 ) -> Stages:
     """Runs a program and returns how long its stages took.
 
@@ -61,6 +66,7 @@ def watched(
       ends: beginning of a line -> the stage that it ends.
       picture: the file whose time of writing is waited for.
       env: of the process.
+      python: the interpreter.
 
     Raises:
       RuntimeError: the program failed, or left no picture; with what it said.
@@ -68,7 +74,7 @@ def watched(
     clock = time.time()  # as files are dated
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(
-            [sys.executable, *command],
+            [python, *command],
             cwd=ROOT,
             env={**env, "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
@@ -92,15 +98,15 @@ def watched(
     return stages | {"picture": written - clock, "exit": ended - clock}
 
 
-def import_seconds(env: Mapping[str, str]) -> float:
+def import_seconds(env: Mapping[str, str], python: str) -> float:
     """Returns how long a process takes that only imports what ours imports."""
     start = time.perf_counter()
-    command = [sys.executable, "-c", "import experiments.visualize"]
+    command = [python, "-c", "import experiments.visualize"]
     subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True)
     return time.perf_counter() - start
 
 
-def ours(folder: Path, cache: Path, size: int, steps: int) -> Stages:
+def ours(folder: Path, cache: Path, size: int, steps: int, python: str) -> Stages:
     """Makes one picture by dreamjax in `folder`, with the caches in `cache`."""
     env = {k: v for k, v in os.environ.items() if k not in SPINNING}
     env["DREAMJAX_CACHE"] = str(cache)
@@ -112,8 +118,9 @@ def ours(folder: Path, cache: Path, size: int, steps: int) -> Stages:
         f"--config.steps={steps}",
         f"--config.image_steps=(0,{steps})",
     ]
-    found = watched(command, OURS, folder / "runs" / "run_0000.png", env)
-    imported = import_seconds(env)
+    picture = folder / "runs" / "run_0000.png"
+    found = watched(command, OURS, picture, env, python)
+    imported = import_seconds(env, python)
     return {"import": imported, **found, "build": found["build"] - imported}
 
 
@@ -130,7 +137,9 @@ def lucents(folder: Path, size: int, steps: int, own_size: bool) -> Stages:
     return watched(command, LUCENT, picture, os.environ)
 
 
-def turns(repeats: int, size: int, steps: int, own_size: bool) -> dict[str, list]:
+def turns(
+    repeats: int, size: int, steps: int, own_size: bool, python: str
+) -> dict[str, list]:
     """Returns side -> the stages of each repeat; the sides take turns."""
     views = {"lucent": False} | ({"lucent, own size": True} if own_size else {})
     sides = ("dreamjax, cold", "dreamjax, warm", *views)
@@ -139,7 +148,7 @@ def turns(repeats: int, size: int, steps: int, own_size: bool) -> dict[str, list
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             made = {
-                side: ours(folder / side[-4:], folder / "cache", size, steps)
+                side: ours(folder / side[-4:], folder / "cache", size, steps, python)
                 for side in sides[:2]
             }
             made |= {
@@ -174,12 +183,16 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--size", type=int, default=128, help="side, pixels")
     parser.add_argument("--steps", type=int, default=64)
+    parser.add_argument("--python", default=sys.executable, help="see above")
     parser.add_argument("--own-size", action="store_true", help="and Lucent's default")
     parser.add_argument("--out", type=Path, help="a JSON file to write")
     options = parser.parse_args()
     require(options.repeats > 0, "repeats", options.repeats, "at least 1")
     before = machine()
-    found = turns(options.repeats, options.size, options.steps, options.own_size)
+    require(Path(options.python).is_file(), "python", options.python, "a file")
+    python = str(Path(options.python).absolute())
+    size, steps = options.size, options.steps
+    found = turns(options.repeats, size, steps, options.own_size, python)
     print(shown(found))
     if options.out is not None:
         record = {

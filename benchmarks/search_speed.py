@@ -32,12 +32,11 @@ import torch
 
 from benchmarks import torch_lite0
 from benchmarks.parity import lite0_file
-from benchmarks.timing import interleave, machine, markdown, summarize
+from benchmarks.timing import circumstances, interleave, markdown, summarize
 from configs.regularizer_search import get_config
 from dreamjax import sweep
 from dreamjax.build import Experiment, build
 from dreamjax.devices import choose_devices, split_cpu
-from dreamjax.environment import environment
 from dreamjax.files import write_text
 from dreamjax.footprint import free_memory, tree_bytes
 from dreamjax.memory import keep_memory
@@ -214,7 +213,7 @@ def main() -> int:
     print(f"{ours.devices} devices\n\n{markdown(rows)}")
     if options.out is not None:
         record = {"rows": rows, "apart": apart, "devices": ours.devices}
-        record |= {"machine": machine(), "env": environment()}
+        record |= circumstances()
         write_text(options.out, json.dumps(record, indent=1) + "\n")
     return 0
 

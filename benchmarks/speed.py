@@ -120,7 +120,7 @@ def dream_sides(
     units = np.arange(runs) % tap_shapes(model, (size, size))[tap][-1]
     ours = JaxDream(model, tap, size, units)
     forward = network.cut_at(tap, torch_lite0.relu6_in_place)
-    start = np.array(ours.state.params)[:, 0]  # [R, H, W//2 + 1, 3, 2]
+    start = ours.params()[:, 0]  # [R, H, W//2 + 1, 3, 2]
     theirs = TorchDream(forward, start, units)
     found = ours.images()  # [R, H, W, 3]
     expected = theirs.images().detach().numpy().transpose(0, 2, 3, 1)

@@ -9,9 +9,12 @@ import math
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+from dreamjax.environment import environment
 
 WARM_UP = 3
 REST = 0.005  # seconds between sides: the other library's threads go to sleep
@@ -126,4 +129,14 @@ def machine() -> dict[str, object]:
         "cores": os.cpu_count(),
         "load": os.getloadavg(),
         **{name: os.environ.get(name) for name in waiting},
+    }
+
+
+def circumstances() -> dict[str, object]:
+    """Returns what a record says of how it was made: command, machine, versions."""
+    program = f"benchmarks.{Path(sys.argv[0]).stem}"
+    return {
+        "command": " ".join(["python -m", program, *sys.argv[1:]]),
+        "machine": machine(),
+        "env": environment(),
     }

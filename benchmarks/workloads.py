@@ -25,8 +25,9 @@ Adam 0.05; float32 on all sides. The sides:
 
 Before anything is timed the gradients of all sides are compared (benchmarks/peers/
 check.py), and the pictures that they start from. A turn is several steps where these
-are short, `render_vis` is set up once in it. --seconds is the time for the rounds of
-one workload and R; at least three are made.
+are short, `render_vis` is set up once in it. Each other side takes turns with ours
+alone, since the caches that one side leaves are the next one's; ours is told of the
+first pair. --seconds is the time for the rounds of a pair; at least three are made.
 """
 
 import argparse
@@ -83,11 +84,17 @@ def time_one(peer: Peer, what: str, asked: int, options: Any) -> list[dict]:
     slowest = max(second_step(steps) for steps in sides.values())
     turn = min(STEPS, max(1, math.ceil(LONG / slowest)))
     turns = {name: (lambda s=steps: s(turn)) for name, steps in sides.items()}
-    times = interleave(turns, options.rounds, warm_up=1, seconds=options.seconds)
     notes |= {"runs_asked": asked, "steps_of_a_turn": turn}
     notes |= {"compile_failed": compiled.failure, "compile_error": compiled.error}
-    rows = summarize(what, runs, times, turn=turn)
-    return [{**row, **notes, "times_ms": times[row["side"]]} for row in rows]
+    ours, *others = turns
+    rows: list[dict] = []
+    for other in others or [ours]:
+        pair = {name: turns[name] for name in dict.fromkeys((ours, other))}
+        times = interleave(pair, options.rounds, warm_up=1, seconds=options.seconds)
+        found = summarize(what, runs, times, turn=turn)
+        found = [{**row, **notes, "times_ms": times[row["side"]]} for row in found]
+        rows += found if not rows else found[1:]
+    return rows
 
 
 def time_peer(peer: Peer, workload: str, runs: Sequence[int], options: Any) -> dict:

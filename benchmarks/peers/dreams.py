@@ -89,6 +89,10 @@ class TorchDream:
         return score.detach()
 
 
+Parts = list[tuple[jax.Array, dict[str, jax.Array]]]
+"""(keys, hyperparameters) of the runs of each call."""
+
+
 class JaxDream:
     """The same R dreams by dreamjax: one compiled step, called again and again.
 
@@ -96,7 +100,8 @@ class JaxDream:
       size: side of the images, pixels.
       units: [R], the channel that each run maximizes.
       devices: to spread the runs over, at most; the largest number is taken that
-        divides R. None takes as many as a sweep of so many runs would.
+        divides R. None takes as many as a sweep of so many runs would, and makes its
+        steps in calls of as many runs as a sweep would.
     """
 
     def __init__(
@@ -115,48 +120,63 @@ class JaxDream:
         experiment = build(config, model)
         hp = {name: jnp.asarray(v) for name, v in experiment.values.items()}
         keys = sweep.run_keys(hp["seed"], jnp.arange(len(units)), common=False)
-        if devices is None:
+        runs = lanes = len(units)
+        if devices is None:  # as a sweep does it
+            lanes = math.gcd(runs, sweep.block_size(runs, experiment.limit))
             weights = tree_bytes(model.variables)
-            found = choose_devices(None, len(units), weights, free_memory())
-            devices = len(found)
-        self.devices = math.gcd(len(units), devices)
+            devices = len(choose_devices(None, lanes, weights, free_memory()))
+        self.lanes, self.devices = lanes, math.gcd(lanes, devices)
+        calls = [slice(i, i + lanes) for i in range(0, runs, lanes)]
+        parts = [(keys[c], {name: v[c] for name, v in hp.items()}) for c in calls]
         if self.devices == 1:
-            self._on_one(experiment, keys, hp)
+            self._on_one(experiment, parts)
         else:
-            self._on_several(experiment, keys, hp)
+            self._on_several(experiment, parts)
 
-    def _on_one(self, experiment: Experiment, keys: jax.Array, hp: dict) -> None:
-        step, self.variables, self.hp = experiment.step, experiment.model.variables, hp
-        self.state = jax.jit(jax.vmap(step.init))(keys, hp)
+    def _on_one(self, experiment: Experiment, parts: Parts) -> None:
+        step, self.variables = experiment.step, experiment.model.variables
+        init = jax.jit(jax.vmap(step.init))
+        self.hps = [hp for _, hp in parts]
+        self.states = [init(keys, hp) for keys, hp in parts]
         self._show = jax.jit(jax.vmap(experiment.images))
         update = jax.jit(jax.vmap(step.update, in_axes=(0, 0, None)), donate_argnums=0)
-        compiled = update.lower(self.state, hp, self.variables).compile()
-        self.compiled = self._update = compiled
-        self.footprint = footprint(compiled)
+        self.compiled = update.lower(
+            self.states[0], self.hps[0], self.variables
+        ).compile()
+        self._update = self.compiled
+        self.footprint: Footprint | None = footprint(self.compiled)
 
-    def _on_several(self, experiment: Experiment, keys: jax.Array, hp: dict) -> None:
+    def _on_several(self, experiment: Experiment, parts: Parts) -> None:
         devices = jax.local_devices()[: self.devices]
         self.variables = sweep.everywhere(experiment.model.variables, devices)
         program = sweep.compile_program(
             experiment.step,
             experiment.evaluation,
             experiment.images,
-            hp,
+            parts[0][1],
             self.variables,
             steps=1,
             devices=devices,
         )
-        self.hp = program.place(hp)
-        self.state = program.init(program.place(keys), self.hp)
+        self.hps = [program.place(hp) for _, hp in parts]
+        self.states = [
+            program.init(program.place(keys), hp)
+            for (keys, _), hp in zip(parts, self.hps, strict=True)
+        ]
         self._show, self._update = program.images, program.update
-        self.footprint: Footprint | None = program.footprint
+        self.footprint = program.footprint
+
+    def params(self) -> np.ndarray:
+        """Returns the parameters [R, 1, H, W//2 + 1, 3, 2]."""
+        return np.concatenate([np.array(state.params) for state in self.states])
 
     def images(self) -> np.ndarray:
         """Returns [R, H, W, 3] in [0, 1]."""
-        return np.asarray(self._show(self.state, self.hp))[:, 0]
+        pairs = zip(self.states, self.hps, strict=True)
+        return np.concatenate([np.asarray(self._show(*pair))[:, 0] for pair in pairs])
 
-    def step(self) -> jax.Array:
-        """Does one update; returns the scores before it, one per run."""
-        self.state, info = self._update(self.state, self.hp, self.variables)
-        jax.block_until_ready(self.state.params)
-        return info.score
+    def step(self) -> None:
+        """Does one update of all runs."""
+        for i, (state, hp) in enumerate(zip(self.states, self.hps, strict=True)):
+            self.states[i], _ = self._update(state, hp, self.variables)
+        jax.block_until_ready([state.params for state in self.states])

@@ -50,7 +50,7 @@ def make_sides(
     width = tap_shapes(peer.model, (peer.side, peer.side))[peer.tap][-1]
     units = np.arange(runs) % width
     ours = JaxDream(peer.model, peer.tap, peer.side, units, devices)
-    start = np.array(ours.state.params)[:, 0]  # [R, H, W//2 + 1, 3, 2]
+    start = ours.params()[:, 0]  # [R, H, W//2 + 1, 3, 2]
     loops = {"torch": TorchDream(peer.cut, start, units)}
     if compiled is not None:
         loops["torch.compile"] = TorchDream(compiled, start, units)
@@ -59,7 +59,12 @@ def make_sides(
     if not apart <= FIRST_LIMIT:
         raise ValueError(f"{peer.name}, runs={runs}: the first images differ: {apart}.")
     peak = None if ours.footprint is None else ours.footprint.peak
-    notes = {"first_images_error": apart, "devices": ours.devices, "peak_bytes": peak}
+    notes = {
+        "first_images_error": apart,
+        "devices": ours.devices,
+        "lanes": ours.lanes,
+        "peak_bytes": peak,
+    }
     sides = {name: repeated(d.step) for name, d in {"dreamjax": ours, **loops}.items()}
     views = {"lucent": peer.side + VIEW}
     if own_size:
