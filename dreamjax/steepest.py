@@ -100,7 +100,8 @@ def _preconditioned(apply: Linear, invert: Linear, shape: tuple[int, ...]) -> Me
 
     def steep(gradient: Array) -> Array:
         start = jax.eval_shape(invert, jax.ShapeDtypeStruct(shape, gradient.dtype))
-        transposed = jax.linear_transpose(apply, start)
+        origin = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), start)
+        _, transposed = jax.vjp(apply, origin)  # linear: the same at any point
         return apply(transposed(gradient)[0])
 
     return Metric(steep, lambda step: _norm(invert(step)))
