@@ -32,6 +32,7 @@ import torch
 from benchmarks import torch_lite0
 from benchmarks.parity import lite0_file
 from benchmarks.peers.networks import load_peer
+from benchmarks.tables import dream_section
 from benchmarks.timing import circumstances, interleave, summarize
 from configs.dream import get_config
 from dreamjax.deepdream.octaves import octave_sizes
@@ -133,8 +134,8 @@ def main() -> int:
     given = subject(options.network)
     photo = load_photo(ASSETS / "chelsea.png", longest=options.longest, enlarge=True)
     apart = gradients_agree(given, photo)
-    print(f"gradients agree to {apart:.1e} (L2)")
     if apart > LIMIT:
+        print(f"gradients differ by {apart:.1e} (L2); nothing is timed")
         return 1
     config = get_config()
     size = photo.shape[:2]
@@ -162,22 +163,11 @@ def main() -> int:
         name: float(energy(np.asarray(side()).reshape(photo.shape))[0]) / base
         for name, side in sides.items()
     }
-    said = ", ".join(f"{name} {gain:.2f}" for name, gain in gains.items())
-    print(f"energy of the dream / of the photo: {said}")
     rows = summarize("dream", 1, interleave(sides, options.rounds, warm_up=1))
-    print("| | s per megapixel-step | whole dream, s | min to max | × dreamjax |")
-    print("|---|---|---|---|---|")
-    for row in rows:
-        print(
-            f"| {row['side']} | {row['median_ms'] / 1e3 / work:.3f} |"
-            f" {row['median_ms'] / 1e3:.2f} |"
-            f" {row['min_ms'] / 1e3:.2f} to {row['max_ms'] / 1e3:.2f} |"
-            f" {row['median_ratio']:.2f} |"
-        )
+    record = {"rows": rows, "megapixel_steps": work, "energy": gains, "size": size}
+    record |= {"gradient_error": apart, "network": options.network, **circumstances()}
+    print(dream_section(record))
     if options.out is not None:
-        record = {"rows": rows, "megapixel_steps": work, "energy": gains}
-        record |= {"gradient_error": apart, "network": options.network}
-        record |= {"size": size, **circumstances()}
         write_text(options.out, json.dumps(record, indent=1) + "\n")
     return 0
 

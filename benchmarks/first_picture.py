@@ -26,7 +26,6 @@ ours take, by a process that does only that.
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -34,8 +33,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.timing import machine, table
-from dreamjax.environment import environment
+from benchmarks.tables import first_picture_table
+from benchmarks.timing import circumstances
 from dreamjax.errors import require
 from dreamjax.files import write_text
 from dreamjax.models.source import locate
@@ -160,23 +159,6 @@ def turns(
     return found
 
 
-def shown(found: Mapping[str, Sequence[Stages]]) -> str:
-    """Returns the table: the picture, the exit, the stages; medians, seconds."""
-    head = ["", "first picture, s", "min to max", "exit", "stages"]
-    lines = []
-    for side, repeats in found.items():
-        middle = {
-            stage: statistics.median(stages[stage] for stages in repeats)
-            for stage in repeats[0]
-        }
-        times = [stages["picture"] for stages in repeats]
-        picture, left = middle.pop("picture"), middle.pop("exit")
-        stages = ", ".join(f"{stage} {value:.2f}" for stage, value in middle.items())
-        spread = f"{min(times):.2f} to {max(times):.2f}"
-        lines.append([side, f"{picture:.2f}", spread, f"{left:.2f}", stages])
-    return table(head, lines)
-
-
 def main() -> int:
     """Prints the table; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -188,19 +170,14 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="a JSON file to write")
     options = parser.parse_args()
     require(options.repeats > 0, "repeats", options.repeats, "at least 1")
-    before = machine()
     require(Path(options.python).is_file(), "python", options.python, "a file")
     python = str(Path(options.python).absolute())
+    record = circumstances()  # with the load as it was before
     size, steps = options.size, options.steps
     found = turns(options.repeats, size, steps, options.own_size, python)
-    print(shown(found))
+    record["seconds"] = found
+    print(first_picture_table(record))
     if options.out is not None:
-        record = {
-            "command": f"python -m benchmarks.first_picture {' '.join(sys.argv[1:])}",
-            "machine": before,
-            "env": environment(),
-            "seconds": found,
-        }
         options.out.parent.mkdir(parents=True, exist_ok=True)
         write_text(options.out, json.dumps(record, indent=1) + "\n")
     return 0

@@ -4,7 +4,7 @@
     python -m benchmarks.memory [--networks lite0,googlenet,vgg16,resnet50 --runs 1,2,8]
         [--out docs/performance/memory.json]
 
-Compiles and runs nothing. Memory grows with the runs in a straight line, drawn through
+Compiles, and runs no step. Memory grows with the runs in a straight line, drawn through
 the smallest and the largest R; the largest R that fits is where it reaches the part of
 the free memory that sweeps use. (On a CPU a call has at most 32 runs all the same, as
 more bring no speed.)
@@ -12,34 +12,16 @@ more bring no speed.)
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.dreams import JaxDream
+from benchmarks.peers.dreams import jax_dream
 from benchmarks.peers.networks import load_peer
-from benchmarks.timing import circumstances, table
+from benchmarks.tables import memory_table
+from benchmarks.timing import circumstances
 from dreamjax.files import write_text
 from dreamjax.footprint import MARGIN, free_memory
 from dreamjax.memory import keep_memory
-
-
-def shown(records: Sequence[Mapping[str, Any]], free: int) -> str:
-    """Returns the table; keys of "peaks" may be text, as in JSON."""
-    counts = list(records[0]["peaks"])
-    head = ["", *(f"R = {n}, MB" for n in counts), "a run, MB"]
-    head.append(f"R that {free / 1e9:.0f} GB hold")
-    lines = [
-        [
-            found["network"],
-            *(f"{found['peaks'][n] / 1e6:.0f}" for n in counts),
-            f"{found['each'] / 1e6:.1f}",
-            str(found["most"]),
-        ]
-        for found in records
-    ]
-    return table(head, lines)
 
 
 def main() -> int:
@@ -56,18 +38,17 @@ def main() -> int:
         peer = load_peer(name)
         peaks = {}
         for runs in counts:
-            dream = JaxDream(peer.model, peer.tap, peer.side, np.arange(runs))
-            if dream.footprint is None:
+            dream = jax_dream(peer.model, peer.tap, peer.side, np.arange(runs))
+            if dream.peak is None:
                 raise ValueError("this backend does not tell what a program takes.")
-            peaks[runs] = dream.footprint.peak
+            peaks[runs] = dream.peak
         first, last = counts[0], counts[-1]
         each = (peaks[last] - peaks[first]) / (last - first)
         most = int((MARGIN * free - (peaks[first] - first * each)) / each)
         records.append({"network": name, "peaks": peaks, "each": each, "most": most})
-    print(shown(records, free))
+    record = {"free": free, "networks": records, **circumstances()}
+    print(memory_table(record))
     if options.out is not None:
-        record = {"free": free, "networks": records}
-        record |= circumstances()
         write_text(options.out, json.dumps(record, indent=1) + "\n")
     return 0
 

@@ -19,7 +19,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from unittest import mock
 
@@ -27,11 +27,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.peers.dreams import JaxDream
+from benchmarks.peers import VIEW
+from benchmarks.peers.dreams import jax_dream
 from benchmarks.peers.gradients import CHANNEL
 from benchmarks.peers.networks import Peer, load_peer
 from benchmarks.phases import traced
-from benchmarks.timing import circumstances, table
+from benchmarks.tables import profile_section
+from benchmarks.timing import circumstances
 from dreamjax.dream import NETWORK
 from dreamjax.files import write_text
 from dreamjax.memory import keep_memory
@@ -40,7 +42,6 @@ from dreamjax.models.layers import PLAIN
 
 SIDE = 2048  # of the matrices
 COPY = 1 << 28  # bytes
-VIEW = 12  # pixels by which a view exceeds its image
 
 
 def plain_operations(peer: Peer, runs: int) -> float:
@@ -80,7 +81,7 @@ def limits(rounds: int = 9) -> dict[str, float]:
 
 def profile(peer: Peer, runs: int, steps: int, most: Mapping[str, float]) -> dict:
     """Returns the record of one network."""
-    dream = JaxDream(peer.model, peer.tap, peer.side, np.arange(runs))
+    dream = jax_dream(peer.model, peer.tap, peer.side, np.arange(runs))
     for _ in range(2):
         dream.step()
     times = []
@@ -88,12 +89,12 @@ def profile(peer: Peer, runs: int, steps: int, most: Mapping[str, float]) -> dic
         start = time.perf_counter()
         dream.step()
         times.append(time.perf_counter() - start)
-    plain = 1e3 * statistics.median(times)
-    phases = traced(dream.step, dream.compiled.as_text(), steps)
+    plain, update = 1e3 * statistics.median(times), dream.program.update
+    phases = traced(dream.step, update.as_text(), steps)
     network = sum(ms for name, ms in phases.items() if name.startswith(NETWORK))
     busy = phases["all"] - phases["host"]
     operations = plain_operations(peer, runs)
-    bytes_ = float(dream.compiled.cost_analysis()["bytes accessed"])
+    bytes_ = float(update.cost_analysis()["bytes accessed"])
     gflops = operations / (plain * network / phases["all"]) / 1e6
     return {
         "network": peer.name,
@@ -106,28 +107,8 @@ def profile(peer: Peer, runs: int, steps: int, most: Mapping[str, float]) -> dic
         "of_matmul": gflops / most["gflops"],
         "gbytes": bytes_ / plain / 1e6,
         "of_copy": bytes_ / plain / 1e6 / most["gbytes"],
-        "temporary_bytes": None if dream.footprint is None else dream.footprint.peak,
+        "peak_bytes": dream.peak,
     }
-
-
-def shown(records: Iterable[Mapping[str, Any]]) -> str:
-    """Returns the table of the records; milliseconds per image-step."""
-    records = list(records)
-    names = dict.fromkeys(n for r in records for n in r["phases_ms"] if n != "all")
-    head = ["", *(r["network"] for r in records)]
-    lines = [["step, ms per image", *(f"{r['ms'] / r['runs']:.2f}" for r in records)]]
-    for name in names:
-        parts = [r["phases_ms"].get(name, 0.0) / r["phases_ms"]["all"] for r in records]
-        lines.append([name, *(f"{100 * part:.1f} %" for part in parts)])
-    for name, key, form in (
-        ("outside the network", "outside_network", "{:.1%}"),
-        ("GFLOP/s of the network", "gflops", "{:.0f}"),
-        ("of the largest matmul", "of_matmul", "{:.0%}"),
-        ("GB/s", "gbytes", "{:.1f}"),
-        ("of the largest copy", "of_copy", "{:.0%}"),
-    ):
-        lines.append([name, *(form.format(r[key]) for r in records)])
-    return table(head, lines)
 
 
 def main() -> int:
@@ -140,16 +121,11 @@ def main() -> int:
     options = parser.parse_args()
     keep_memory()
     most = limits()
-    print(f"matmul {most['gflops']:.0f} GFLOP/s, copy {most['gbytes']:.1f} GB/s")
-    records = []
-    for name in options.networks.split(","):
-        peer = load_peer(name)
-        records.append(profile(peer, options.runs, options.steps, most))
-        print(f"\n{shown(records[-1:])}", flush=True)
-    print(f"\n{shown(records)}")
+    peers = map(load_peer, options.networks.split(","))
+    records = [profile(peer, options.runs, options.steps, most) for peer in peers]
+    record = {"limits": most, "networks": records, **circumstances()}
+    print(profile_section(record))
     if options.out is not None:
-        record = {"limits": most, "networks": records}
-        record |= circumstances()
         write_text(options.out, json.dumps(record, indent=1) + "\n")
     return 0
 

@@ -25,20 +25,17 @@ import math
 import statistics
 from collections.abc import Iterator, Mapping
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import torch
 
 from benchmarks import torch_lite0
+from benchmarks.crowd import Crowd
 from benchmarks.parity import lite0_file
 from benchmarks.timing import circumstances, interleave, markdown, summarize
 from configs.regularizer_search import get_config
-from dreamjax import sweep
 from dreamjax.build import Experiment, build
-from dreamjax.devices import choose_devices, split_cpu
+from dreamjax.devices import split_cpu
 from dreamjax.files import write_text
-from dreamjax.footprint import free_memory, tree_bytes
 from dreamjax.memory import keep_memory
 
 LIMIT = 1e-3  # relative L2 between pictures, counted from gray
@@ -49,39 +46,6 @@ SETTINGS = (
     *("learning_rate", "decay", "blur_width", "blur_every"),
     *("norm_percentile", "contribution_abs_percentile"),
 )
-
-
-class JaxSearch:
-    """Runs of the search side by side: one compiled step, called again and again."""
-
-    def __init__(self, experiment: Experiment, runs: np.ndarray, devices: int | None):
-        weights = tree_bytes(experiment.model.variables)
-        chosen = choose_devices(devices, len(runs), weights, free_memory())
-        chosen = chosen[: math.gcd(len(chosen), len(runs))]
-        hp = sweep.take(experiment.values, runs)
-        self.variables = sweep.everywhere(experiment.model.variables, chosen)
-        self.program = sweep.compile_program(
-            experiment.step,
-            experiment.evaluation,
-            experiment.images,
-            hp,
-            self.variables,
-            steps=1,
-            devices=chosen,
-        )
-        self.devices = len(chosen)
-        keys = sweep.run_keys(hp["seed"], jnp.asarray(runs), common=True)
-        self.hp = self.program.place(hp)
-        self.state = self.program.init(self.program.place(keys), self.hp)
-
-    def step(self) -> None:
-        """Makes one step of all runs."""
-        self.state, _ = self.program.update(self.state, self.hp, self.variables)
-        jax.block_until_ready(self.state.params)
-
-    def images(self) -> np.ndarray:
-        """Returns the pictures [R, H, W, 3]."""
-        return np.asarray(self.program.images(self.state, self.hp))[:, 0]
 
 
 class TorchSetting:
@@ -153,8 +117,8 @@ def disagreement(
     forward, experiment: Experiment, settings: list[list[int]]
 ) -> list[list[float]]:
     """Returns the relative L2 between both sides' pictures, [step][setting]."""
-    runs = np.array([run for own in settings for run in own])
-    ours = JaxSearch(experiment, runs, 1)
+    runs = [run for own in settings for run in own]
+    ours = Crowd(experiment, runs, 1)
     start = ours.images().reshape(len(settings), CLASSES, *ours.images().shape[1:])
     theirs = [
         torch_setting(forward, experiment, *each)
@@ -203,7 +167,7 @@ def main() -> int:
     if not max(first, second) <= LIMIT:
         print(f"more than {LIMIT:.0e}: nothing is timed")
         return 1
-    ours = JaxSearch(experiment, np.arange(options.runs), options.devices)
+    ours = Crowd(experiment, range(options.runs), options.devices)
     theirs = turns(forward, experiment, ours.images())
     counts = {"dreamjax": options.runs, "torch": STEPS * CLASSES}
     sides = {"dreamjax": ours.step, "torch": lambda: next(theirs)}

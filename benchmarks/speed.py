@@ -1,25 +1,20 @@
-"""Times dreamjax against tuned PyTorch: image gradients, and whole dream steps.
+"""Times image gradients of dreamjax against tuned PyTorch; whole steps: `workloads`.
 
     pip install -r requirements-bench.txt
     python -m benchmarks.speed [--tap b8 --size 128 --batches 1,8,24 --rounds 15]
         [--compile] [--keep-memory] [--only torch] [--out results/speed.json]
 
-Two tables, in milliseconds per image on an otherwise quiet machine:
-
-* the gradient of the mean of a channel with respect to the images. PyTorch has frozen
-  weights, batch norms folded, channels-last memory, ReLU6 in place, the network cut at
-  the tap and `torch.autograd.grad` of the images only; with --compile also
-  `torch.compile`, which needs a C++ compiler.
-* the dream step of R runs: Fourier parameters, decorrelated color, sigmoid, Lucid's
-  transforms drawn for each image, the network, the gradient, Adam. PyTorch does the
-  four transforms as one `grid_sample`; dreamjax's are two resamplings, and its step
-  also reports and guards each run (gradient norms, non-finite runs).
+A table, in milliseconds per image on an otherwise quiet machine, of the gradient of the
+mean of a channel with respect to the images, EfficientNet-Lite0. PyTorch has frozen
+weights, batch norms folded, channels-last memory, ReLU6 in place, the network cut at
+the tap and `torch.autograd.grad` of the images only; with --compile also
+`torch.compile`, which needs a C++ compiler.
 
 The sides take turns, round by round, in one process, so that both see the same
 machine; the last column is the median over rounds of theirs / ours: above 1, dreamjax
-is faster. Gradients, and the images that the parameters stand for, are compared first,
-and where they differ there is no table. About three minutes on two cores for batches
-1, 8 and 24, most of it compiling; look at the load that is printed first.
+is faster. Gradients are compared first, with ReLU6's gates given and without, and where
+they differ there is no table. A minute on two cores; look at the load that is printed
+first.
 
 Both libraries take their temporary memory from malloc, and glibc hands blocks as large
 as these back to the system after every call: at batch 8 a gradient costs dreamjax
@@ -43,10 +38,14 @@ import torch
 
 from benchmarks import torch_lite0
 from benchmarks.parity import gates, lite0_file, relative_error, to_torch
-from benchmarks.peers.dreams import JaxDream, TorchDream
 from benchmarks.peers.gradients import our_gradient, their_gradient
-from benchmarks.timing import Side, interleave, markdown, summarize
-from dreamjax.environment import environment
+from benchmarks.timing import (
+    Side,
+    circumstances,
+    interleave,
+    markdown,
+    summarize,
+)
 from dreamjax.files import write_text
 from dreamjax.memory import keep_memory
 from dreamjax.models import load
@@ -55,9 +54,6 @@ from dreamjax.models.model import Model, check_taps, tap_shapes
 
 LIMIT = 1e-3  # relative error of gradients and images; beyond it nothing is timed
 PLAIN_LIMIT = 0.1  # L2, of the very functions timed: see benchmarks/parity.py on gates
-
-
-# Image gradients.
 
 
 def gradient_sides(
@@ -106,42 +102,16 @@ def _numpy(taps) -> dict[str, np.ndarray]:
     return {name: np.asarray(tap) for name, tap in taps.items()}
 
 
-# Dream steps.
-
-
-def dream_sides(
-    model: Model, network, tap: str, size: int, runs: int
-) -> dict[str, Side]:
-    """Returns the sides to time, after checking that they start from one picture.
-
-    Raises:
-      ValueError: they do not.
-    """
-    units = np.arange(runs) % tap_shapes(model, (size, size))[tap][-1]
-    ours = JaxDream(model, tap, size, units)
-    forward = network.cut_at(tap, torch_lite0.relu6_in_place)
-    start = ours.params()[:, 0]  # [R, H, W//2 + 1, 3, 2]
-    theirs = TorchDream(forward, start, units)
-    found = ours.images()  # [R, H, W, 3]
-    expected = theirs.images().detach().numpy().transpose(0, 2, 3, 1)
-    error = relative_error(found, expected)
-    print(f"runs {runs}: first images agree to {error:.1e}", flush=True)
-    if error > LIMIT:
-        raise ValueError(f"runs={runs}: the first images differ by {error:.1e}.")
-    return {"dreamjax": ours.step, "torch": theirs.step}
-
-
 def main() -> int:
     """Prints the tables; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tap", default="b8")
     parser.add_argument("--size", type=int, default=128, help="side, pixels")
-    parser.add_argument("--batches", default="1,8,24", help="images, or runs")
+    parser.add_argument("--batches", default="1,8,24", help="images")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--compile", action="store_true", help="torch.compile as well")
     parser.add_argument("--keep-memory", action="store_true", help="see above")
-    parser.add_argument("--skip-dream", action="store_true", help="gradients only")
     parser.add_argument("--only", help="time this side alone, such as torch")
     parser.add_argument("--out", help="a JSON file to write")
     options = parser.parse_args()
@@ -164,28 +134,21 @@ def main() -> int:
         f" {options.size} px, {options.rounds} rounds, memory"
         f" {'kept' if options.keep_memory else 'given back'}\n"
     )
-    results = []
-    kinds = [("image gradient", gradient_sides, (compiled,))]
-    kinds += [] if options.skip_dream else [("dream step", dream_sides, ())]
-    for what, make, more in kinds:
-        rows = []
-        for batch in batches:
-            try:
-                sides = make(model, network, options.tap, options.size, batch, *more)
-            except ValueError as error:
-                print(f"FAILED: {error}", file=sys.stderr)
-                return 1
-            if options.only is not None:
-                sides = {options.only: sides[options.only]}
-            rows += summarize(what, batch, interleave(sides, options.rounds))
-        print(f"\n{what}\n\n{markdown(rows)}\n", flush=True)
-        results += rows
+    rows = []
+    for batch in batches:
+        try:
+            sides = gradient_sides(
+                model, network, options.tap, options.size, batch, compiled
+            )
+        except ValueError as error:
+            print(f"FAILED: {error}", file=sys.stderr)
+            return 1
+        if options.only is not None:
+            sides = {options.only: sides[options.only]}
+        rows += summarize("image gradient", batch, interleave(sides, options.rounds))
+    print(f"\n{markdown(rows)}\n")
     if options.out is not None:
-        settings = {k: v for k, v in vars(options).items() if k != "out"}
-        settings |= {"torch": torch.__version__, "load_at_end": os.getloadavg()}
-        waiting = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
-        settings |= {name: os.environ.get(name) for name in waiting}
-        record = {"settings": settings, "env": environment(), "results": results}
+        record = circumstances() | {"torch": torch.__version__, "rows": rows}
         write_text(options.out, json.dumps(record, indent=1) + "\n")
     return 0
 

@@ -205,8 +205,8 @@ def first_picture_table(record: Mapping[str, Any]) -> str:
             f"{s} {v:.2f}" for s, v in middle.items() if s not in ("picture", "exit")
         ]
         spread = f"{statistics.median(times):.2f} ({min(times):.2f} … {max(times):.2f})"
-        lines.append([side, spread, ", ".join(parts)])
-    return table(["", "first picture, s", "stages"], lines)
+        lines.append([side, spread, f"{middle['exit']:.2f}", ", ".join(parts)])
+    return table(["", "first picture, s", "exit, s", "stages"], lines)
 
 
 def profile_section(record: Mapping[str, Any]) -> str:

@@ -11,18 +11,17 @@ compiled program asks for. --out writes JSON, --plot an SVG.
 """
 
 import argparse
+import functools
 import json
 import statistics
-import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from dreamjax import sweep
-from dreamjax.build import Experiment, build
+from benchmarks.crowd import Crowd
+from benchmarks.timing import interleave
+from dreamjax.build import build
 from dreamjax.config import base_config
 from dreamjax.environment import environment
 from dreamjax.files import write_text
@@ -32,69 +31,38 @@ from dreamjax.report.plots import Curve, curves, svg
 WARM_UP = 2
 
 
-class Side(NamedTuple):
-    """One size of call, ready to be timed."""
-
-    runs: int
-    devices: int
-    program: sweep.Program
-    inputs: tuple[Any, Any]
-
-
-def make_side(experiment: Experiment, runs: int, devices: int) -> Side:
-    """Compiles the step of so many runs on so many devices."""
-    found = jax.local_devices()[:devices]
-    variables = sweep.everywhere(experiment.model.variables, found)
-    hp = sweep.take(experiment.values, [i % len(experiment.runs) for i in range(runs)])
-    program = sweep.compile_program(
-        experiment.step,
-        experiment.evaluation,
-        experiment.images,
-        hp,
-        variables,
-        steps=1,
-        devices=found,
-    )
-    return Side(runs, devices, program, (program.place(hp), variables))
+def timed(crowds: list[Crowd], rounds: int, steps: int) -> list[list[float]]:
+    """Returns the seconds of one step of each crowd, [crowds][rounds], taking turns."""
+    sides = {
+        str(i): functools.partial(_steps, crowd, steps)
+        for i, crowd in enumerate(crowds)
+    }
+    times = interleave(sides, rounds, warm_up=WARM_UP)
+    return [[ms / 1e3 / steps for ms in times[name]] for name in sides]
 
 
-def timed(sides: list[Side], rounds: int, steps: int) -> list[list[float]]:
-    """Returns the seconds of one step of each side, [sides][rounds], taking turns."""
-    states = []
-    for side in sides:
-        hp, _ = side.inputs
-        keys = sweep.run_keys(hp["seed"], jnp.arange(side.runs), common=False)
-        states.append(side.program.init(side.program.place(keys), hp))
-    times: list[list[float]] = [[] for _ in sides]
-    for turn in range(WARM_UP + rounds):
-        for i, side in enumerate(sides):
-            start = time.perf_counter()
-            for _ in range(steps):
-                states[i], info = side.program.update(states[i], *side.inputs)
-            jax.block_until_ready((states[i], info))
-            if turn >= WARM_UP:
-                times[i].append((time.perf_counter() - start) / steps)
-    return times
+def _steps(crowd: Crowd, steps: int) -> None:
+    for _ in range(steps):
+        crowd.step()
 
 
-def rows_of(sides: list[Side], times: list[list[float]]) -> list[dict[str, Any]]:
-    """Returns a row per side; ratios are to the first, round by round."""
+def rows_of(crowds: list[Crowd], times: list[list[float]]) -> list[dict[str, Any]]:
+    """Returns a row per crowd; ratios are to the first, round by round."""
     rows = []
-    for side, seconds in zip(sides, times, strict=True):
-        rates = [side.runs / s for s in seconds]
-        first = [sides[0].runs / s for s in times[0]]
-        footprint = side.program.footprint
+    for crowd, seconds in zip(crowds, times, strict=True):
+        rates = [crowd.lanes / s for s in seconds]
+        first = [crowds[0].lanes / s for s in times[0]]
         rows.append(
             {
-                "runs": side.runs,
-                "devices": side.devices,
+                "runs": crowd.lanes,
+                "devices": crowd.devices,
                 "rate": statistics.median(rates),
                 "low": min(rates),
                 "high": max(rates),
                 "ratio": statistics.median(
                     a / b for a, b in zip(rates, first, strict=True)
                 ),
-                "peak_bytes": None if footprint is None else footprint.peak,
+                "peak_bytes": crowd.peak,
             }
         )
     return rows
@@ -142,12 +110,12 @@ def main() -> None:
     keep_memory()
     config = base_config()
     config.model, config.objective = given.model, given.objective
-    config.precision = given.precision
+    config.precision, config.common_noise = given.precision, False
     config.size = (given.size, given.size)
     config.hparams.unit = tuple(range(max(given.runs)))
     experiment = build(config)
-    sides = [make_side(experiment, r, d) for d in given.devices for r in given.runs]
-    rows = rows_of(sides, timed(sides, given.rounds, given.steps))
+    crowds = [Crowd(experiment, range(r), d) for d in given.devices for r in given.runs]
+    rows = rows_of(crowds, timed(crowds, given.rounds, given.steps))
     print("| devices | runs | image-steps per s | from … to | ratio | program, MB |")
     print("|---|---|---|---|---|---|")
     for row in rows:

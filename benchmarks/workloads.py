@@ -53,9 +53,8 @@ from benchmarks.peers.sides import (
     runs_that_fit,
     second_step,
 )
-from benchmarks.timing import interleave, machine, summarize, table
+from benchmarks.timing import circumstances, interleave, markdown, summarize
 from dreamjax.devices import split_cpu
-from dreamjax.environment import environment
 from dreamjax.errors import choose, require
 from dreamjax.files import write_text
 from dreamjax.memory import keep_memory
@@ -113,7 +112,7 @@ def time_peer(peer: Peer, workload: str, runs: Sequence[int], options: Any) -> d
     for count in runs:
         rows += time_one(peer, what, count, options)
         gc.collect()
-    print(f"\n{shown(rows)}\n\n{crowd(rows)}".rstrip() + "\n", flush=True)
+    print(f"\n{markdown(rows)}\n\n{crowd(rows)}".rstrip() + "\n", flush=True)
     return {
         "workload": workload,
         "network": peer.model.record.name,
@@ -123,23 +122,6 @@ def time_peer(peer: Peer, workload: str, runs: Sequence[int], options: Any) -> d
         "gradient_errors": {name: error._asdict() for name, error in errors.items()},
         "rows": rows,
     }
-
-
-def shown(rows: Sequence[dict]) -> str:
-    """Returns the table of the rows; ratios are theirs / ours by round."""
-    head = ["R", "", "ms per image-step", "min to max", "× dreamjax", "spread"]
-    lines = [
-        [
-            str(row["images"]),
-            row["side"],
-            f"{row['median_ms']:.2f}",
-            f"{row['min_ms']:.2f} to {row['max_ms']:.2f}",
-            f"{row['median_ratio']:.2f}",
-            f"{row['min_ratio']:.2f} to {row['max_ratio']:.2f}",
-        ]
-        for row in rows
-    ]
-    return table(head, lines)
 
 
 def crowd(rows: Sequence[dict]) -> str:
@@ -214,8 +196,8 @@ def main() -> int:
     if not options.give_back:
         keep_memory()
     torch.set_num_threads(options.threads)
-    before, records, failed = machine(), [], 0
-    print(f"{before}; jax {jax.__version__}, {versions()}\n", flush=True)
+    record, records, failed = circumstances(), [], 0
+    print(f"{record['machine']}; jax {jax.__version__}, {versions()}\n", flush=True)
     for workload, name in wanted:
         try:
             records.append(time_peer(load_peer(name), workload, runs, options))
@@ -224,15 +206,7 @@ def main() -> int:
             failed = 1
         gc.collect()
     if options.out is not None:
-        settings = {k: v for k, v in vars(options).items() if k != "out"}
-        record = {
-            "command": f"python -m benchmarks.workloads {' '.join(sys.argv[1:])}",
-            "settings": settings,
-            "machine": before,
-            "versions": versions(),
-            "env": environment(),
-            "workloads": records,
-        }
+        record |= {"versions": versions(), "workloads": records}
         options.out.parent.mkdir(parents=True, exist_ok=True)
         write_text(options.out, json.dumps(record, indent=1) + "\n")
     return failed

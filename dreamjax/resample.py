@@ -311,6 +311,7 @@ def _turn_nearest_adjoint(gradient: Array, radians: Array) -> Array:
 
     In the same 3 × 3 window as the bilinear adjoint's: R q is closer to p than there.
     """
+    map_ = turning(radians)
     H, W, _ = gradient.shape
     y, x = _from_center(H)[:, None], _from_center(W)[None, :]
     to_y, to_x = (jnp.round(d) for d in turning(-radians).moved(y, x))  # q0 - p, whole
@@ -320,7 +321,7 @@ def _turn_nearest_adjoint(gradient: Array, radians: Array) -> Array:
     total = jnp.zeros_like(gradient)
     for a in (-1, 0, 1):
         for b in (-1, 0, 1):
-            by, bx = turning(radians).moved(y + to_y + a, x + to_x + b)
+            by, bx = map_.moved(y + to_y + a, x + to_x + b)
             hit = (to_y + a + jnp.round(by) == 0) & (to_x + b + jnp.round(bx) == 0)
             total = total + jnp.where(hit[..., None], at(a + 1, b + 1), 0)
     return total

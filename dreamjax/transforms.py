@@ -533,7 +533,12 @@ def lucid_standard() -> Transform:
     nearest neighbors, where ours are one bilinear resampling (`olah2017.fig15` has what
     the nearest neighbors do to high frequencies).
     """
-    return chain(
+    return chain(*lucid_moves())
+
+
+def lucid_moves() -> tuple[Transform, ...]:
+    """Returns the members of `lucid_standard`."""
+    return (
         pad(12),
         jitter(8),
         scale(low=0.9, high=1.1, steps=11),

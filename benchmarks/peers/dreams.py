@@ -4,19 +4,14 @@ Both start from the same Fourier parameters. A step draws the transforms of each
 passes the network, and updates the parameters by Adam 0.05.
 """
 
-import math
 from collections.abc import Callable
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import torch
 
-from dreamjax import sweep
-from dreamjax.build import Experiment, build
+from benchmarks.crowd import Crowd
+from dreamjax.build import build
 from dreamjax.config import base_config
-from dreamjax.devices import choose_devices
-from dreamjax.footprint import Footprint, footprint, free_memory, tree_bytes
 from dreamjax.models.model import Model
 from dreamjax.params.color import COLOR
 
@@ -89,94 +84,19 @@ class TorchDream:
         return score.detach()
 
 
-Parts = list[tuple[jax.Array, dict[str, jax.Array]]]
-"""(keys, hyperparameters) of the runs of each call."""
-
-
-class JaxDream:
-    """The same R dreams by dreamjax: one compiled step, called again and again.
+def jax_dream(
+    model: Model, tap: str, size: int, units: np.ndarray, devices: int | None = 1
+) -> Crowd:
+    """Returns the same R dreams by dreamjax.
 
     Args:
       size: side of the images, pixels.
       units: [R], the channel that each run maximizes.
-      devices: to spread the runs over, at most; the largest number is taken that
-        divides R. None takes as many as a sweep of so many runs would, and makes its
-        steps in calls of as many runs as a sweep would.
+      devices: as of `Crowd`.
     """
-
-    def __init__(
-        self,
-        model: Model,
-        tap: str,
-        size: int,
-        units: np.ndarray,
-        devices: int | None = 1,
-    ):
-        config = base_config()
-        config.objective = f"{tap}:unit"
-        config.size = (size, size)
-        config.hparams.unit = tuple(units.tolist())
-        config.common_noise = False
-        experiment = build(config, model)
-        hp = {name: jnp.asarray(v) for name, v in experiment.values.items()}
-        keys = sweep.run_keys(hp["seed"], jnp.arange(len(units)), common=False)
-        runs = lanes = len(units)
-        if devices is None:  # as a sweep does it
-            lanes = math.gcd(runs, sweep.block_size(runs, experiment.limit))
-            weights = tree_bytes(model.variables)
-            devices = len(choose_devices(None, lanes, weights, free_memory()))
-        self.lanes, self.devices = lanes, math.gcd(lanes, devices)
-        calls = [slice(i, i + lanes) for i in range(0, runs, lanes)]
-        parts = [(keys[c], {name: v[c] for name, v in hp.items()}) for c in calls]
-        if self.devices == 1:
-            self._on_one(experiment, parts)
-        else:
-            self._on_several(experiment, parts)
-
-    def _on_one(self, experiment: Experiment, parts: Parts) -> None:
-        step, self.variables = experiment.step, experiment.model.variables
-        init = jax.jit(jax.vmap(step.init))
-        self.hps = [hp for _, hp in parts]
-        self.states = [init(keys, hp) for keys, hp in parts]
-        self._show = jax.jit(jax.vmap(experiment.images))
-        update = jax.jit(jax.vmap(step.update, in_axes=(0, 0, None)), donate_argnums=0)
-        self.compiled = update.lower(
-            self.states[0], self.hps[0], self.variables
-        ).compile()
-        self._update = self.compiled
-        self.footprint: Footprint | None = footprint(self.compiled)
-
-    def _on_several(self, experiment: Experiment, parts: Parts) -> None:
-        devices = jax.local_devices()[: self.devices]
-        self.variables = sweep.everywhere(experiment.model.variables, devices)
-        program = sweep.compile_program(
-            experiment.step,
-            experiment.evaluation,
-            experiment.images,
-            parts[0][1],
-            self.variables,
-            steps=1,
-            devices=devices,
-        )
-        self.hps = [program.place(hp) for _, hp in parts]
-        self.states = [
-            program.init(program.place(keys), hp)
-            for (keys, _), hp in zip(parts, self.hps, strict=True)
-        ]
-        self._show, self._update = program.images, program.update
-        self.footprint = program.footprint
-
-    def params(self) -> np.ndarray:
-        """Returns the parameters [R, 1, H, W//2 + 1, 3, 2]."""
-        return np.concatenate([np.array(state.params) for state in self.states])
-
-    def images(self) -> np.ndarray:
-        """Returns [R, H, W, 3] in [0, 1]."""
-        pairs = zip(self.states, self.hps, strict=True)
-        return np.concatenate([np.asarray(self._show(*pair))[:, 0] for pair in pairs])
-
-    def step(self) -> None:
-        """Does one update of all runs."""
-        for i, (state, hp) in enumerate(zip(self.states, self.hps, strict=True)):
-            self.states[i], _ = self._update(state, hp, self.variables)
-        jax.block_until_ready([state.params for state in self.states])
+    config = base_config()
+    config.objective = f"{tap}:unit"
+    config.size = (size, size)
+    config.hparams.unit = tuple(units.tolist())
+    config.common_noise = False
+    return Crowd(build(config, model), range(len(units)), devices)

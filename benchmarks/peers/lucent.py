@@ -24,8 +24,6 @@ from torch import nn
 
 from benchmarks.references.torch_common import import_torchvision
 
-VIEW = 12  # pixels by which dreamjax's view of an image exceeds it
-
 
 def import_lucent() -> Any:
     """Returns Lucent's (render, objectives, param, transform)."""

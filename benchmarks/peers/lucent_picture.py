@@ -23,7 +23,8 @@ def main() -> None:
     from PIL import Image
 
     from benchmarks import torch_lite0
-    from benchmarks.peers.lucent import VIEW, LucentDream
+    from benchmarks.peers import VIEW
+    from benchmarks.peers.lucent import LucentDream
 
     print("import", flush=True)
     network = torch_lite0.load(options.weights)

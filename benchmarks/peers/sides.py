@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from benchmarks.parity import relative_error
+from benchmarks.peers import VIEW
 from benchmarks.peers.check import Error, judged
-from benchmarks.peers.dreams import JaxDream, TorchDream
+from benchmarks.peers.dreams import TorchDream, jax_dream
 from benchmarks.peers.gradients import distance, smooth_noise, their_gradient
-from benchmarks.peers.lucent import VIEW, LucentDream
+from benchmarks.peers.lucent import LucentDream
 from benchmarks.peers.networks import Peer
 from dreamjax.models import tap_shapes
 
@@ -49,7 +50,7 @@ def make_sides(
     """
     width = tap_shapes(peer.model, (peer.side, peer.side))[peer.tap][-1]
     units = np.arange(runs) % width
-    ours = JaxDream(peer.model, peer.tap, peer.side, units, devices)
+    ours = jax_dream(peer.model, peer.tap, peer.side, units, devices)
     start = ours.params()[:, 0]  # [R, H, W//2 + 1, 3, 2]
     loops = {"torch": TorchDream(peer.cut, start, units)}
     if compiled is not None:
@@ -58,12 +59,11 @@ def make_sides(
     apart = relative_error(ours.images(), expected)
     if not apart <= FIRST_LIMIT:
         raise ValueError(f"{peer.name}, runs={runs}: the first images differ: {apart}.")
-    peak = None if ours.footprint is None else ours.footprint.peak
     notes = {
         "first_images_error": apart,
         "devices": ours.devices,
         "lanes": ours.lanes,
-        "peak_bytes": peak,
+        "peak_bytes": ours.peak,
     }
     sides = {name: repeated(d.step) for name, d in {"dreamjax": ours, **loops}.items()}
     views = {"lucent": peer.side + VIEW}

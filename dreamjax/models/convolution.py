@@ -13,6 +13,7 @@ a detour, is faster:
 is always explicit. Reverse mode only, and twice if need be.
 """
 
+import functools
 import math
 from functools import partial
 
@@ -20,7 +21,14 @@ import jax
 import jax.numpy as jnp
 
 from dreamjax.models import winograd
-from dreamjax.models.layers import Padding, sum_of_shifts, widened
+from dreamjax.models.layers import (
+    Padding,
+    by_place,
+    padded,
+    sum_of_shifts,
+    widened,
+    window,
+)
 from dreamjax.models.platform import by_platform
 from dreamjax.types import Array
 
@@ -115,21 +123,17 @@ def _on_cpu(x: Array, kernel: Array, *, stride: int, padding: Padding) -> Array:
 
 def _one_by_one(x: Array, kernel: Array, *, stride: int, padding: Padding) -> Array:
     """Sum over places and input channels of one plane times one weight per output."""
-    rows, columns, few, outputs = kernel.shape
-    wide = jnp.pad(widened(x), ((0, 0), *padding, (0, 0)))
+    rows, columns, few, _ = kernel.shape
+    wide = padded(widened(x), padding)
     height = (wide.shape[1] - rows) // stride + 1
     width = (wide.shape[2] - columns) // stride + 1
-    places = widened(kernel).reshape(-1, 1, 1, 1, outputs)
-    weights = jax.lax.split(places, (1,) * len(places), axis=0)
-    total = jnp.zeros((x.shape[0], height, width, outputs), wide.dtype)
-    for n, weight in enumerate(weights):
-        place, c = divmod(n, few)
-        i, j = divmod(place, columns)
-        bottom, right = i + (height - 1) * stride + 1, j + (width - 1) * stride + 1
-        start, stop = (0, i, j, c), (x.shape[0], bottom, right, c + 1)
-        plane = jax.lax.slice(wide, start, stop, (1, stride, stride, 1))
-        total = total + plane * weight.reshape(1, 1, 1, outputs)
-    return total.astype(x.dtype)
+    planes = jax.lax.split(wide, (1,) * few, axis=3)
+    parts = []
+    for n, weight in enumerate(by_place(widened(kernel))):
+        place, color = divmod(n, few)
+        seen = window(planes[color], *divmod(place, columns), height, width, stride)
+        parts.append(seen * weight)
+    return functools.reduce(jax.lax.add, parts).astype(x.dtype)
 
 
 def _transposed_on_cpu(kernel, g, *, shape, stride, padding):
@@ -145,9 +149,14 @@ def _spread(kernel, g, *, shape, stride, padding):
     k, _, few, outputs = kernel.shape
     flat = kernel.reshape(k * k * few, outputs)
     given = jax.lax.dot_general(g, flat, (((3,), (1,)), ((), ())))
+
+    def of_place(i: int, j: int, given: Array) -> Array:
+        first = (i * k + j) * few
+        return jax.lax.slice_in_dim(given, first, first + few, axis=3)
+
     return sum_of_shifts(
-        lambda i, j, *given: given[i * k + j],
-        tuple(jnp.split(given, k * k, axis=-1)),
+        of_place,
+        (given,),
         shape,
         kernel=k,
         stride=stride,

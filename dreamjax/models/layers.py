@@ -11,7 +11,7 @@ makes a DeconvNet of it, or guided backpropagation.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -96,22 +96,36 @@ def _depthwise_xla_vjp(x, kernel, g, *, stride, padding):
     return jax.vjp(apply, x, kernel)[1](g)
 
 
-def _pad(x: Array, padding: Padding) -> Array:
+def padded(x: Array, padding: Padding) -> Array:
+    """Returns [N, H, W, C] with its border of zeros."""
     return jnp.pad(x, ((0, 0), *padding, (0, 0)))
 
 
-def _window(x: Array, top: int, left: int, height: int, width: int, stride: int):
-    """Returns the [N, height, width, C] of `x` seen by one filter tap."""
+def window(
+    x: Array, top: int, left: int, height: int, width: int, stride: int = 1
+) -> Array:
+    """Returns the [N, height, width, C] of `x` seen by one place of a filter."""
     bottom, right = top + (height - 1) * stride + 1, left + (width - 1) * stride + 1
     start, stop = (0, top, left, 0), (x.shape[0], bottom, right, x.shape[3])
     return jax.lax.slice(x, start, stop, (1, stride, stride, 1))  # fast to trace
 
 
-def _by_place(kernel: Array) -> list[Array]:
-    """Returns the k·k weights of each channel, [1, 1, 1, C], row by row."""
-    k, _, channels = kernel.shape
-    places = kernel.reshape(k * k, 1, 1, channels)
-    return jax.lax.split(places, (1,) * (k * k), axis=0)
+def by_place(kernel: Array) -> list[Array]:
+    """Returns the weights [1, 1, 1, K] of each place of a kernel [..., K], in order."""
+    places = kernel.reshape(-1, 1, 1, kernel.shape[-1])
+    return jax.lax.split(places, (1,) * len(places), axis=0)
+
+
+def interleaved(phases: Sequence[Sequence[Array]]) -> Array:
+    """Returns [N, s h, s w, C] whose rows p, s + p, 2s + p … are those of phases[p].
+
+    Args:
+      phases: s × s arrays [N, h, w, C], by row and column.
+    """
+    count, (n, rows, columns, channels) = len(phases), phases[0][0].shape
+    lines = [jnp.stack(line, axis=3) for line in phases]  # [N, h, w, s, C]
+    whole = jnp.stack(lines, axis=2)  # [N, h, s, w, s, C]
+    return whole.reshape(n, count * rows, count * columns, channels)
 
 
 def _depthwise_shifted(
@@ -119,12 +133,12 @@ def _depthwise_shifted(
 ) -> Array:
     """Sum over the k·k taps of a shifted image times one weight per channel."""
     k = kernel.shape[0]
-    x = _pad(x, padding)  # [N, H + pad, W + pad, C]
+    x = padded(x, padding)  # [N, H + pad, W + pad, C]
     height = (x.shape[1] - k) // stride + 1
     width = (x.shape[2] - k) // stride + 1
     parts = [
-        widened(_window(x, *divmod(n, k), height, width, stride)) * weights
-        for n, weights in enumerate(_by_place(widened(kernel)))
+        widened(window(x, *divmod(n, k), height, width, stride)) * weights
+        for n, weights in enumerate(by_place(widened(kernel)))
     ]
     return functools.reduce(jax.lax.add, parts).astype(x.dtype)
 
@@ -150,7 +164,8 @@ def sum_of_shifts(
       part: (i, j, *outputs) -> gradient that place (i, j) of each window passes on,
         elementwise; 0 where the first of `outputs` is 0. It is given that one as
         float32 where it has fewer bits.
-      outputs: arrays [N, H', W', C] over the windows, the incoming gradient first.
+      outputs: arrays [N, H', W', C] over the windows, the incoming gradient first; of
+        other depths where `part` takes its C of them.
       shape: (N, H, W, C) of the input.
       kernel, stride, padding: of the window.
 
@@ -176,23 +191,22 @@ def sum_of_shifts(
         for i in range(p, kernel, stride):
             for j in range(q, kernel, stride):
                 a, b = margin - i // stride, margin - j // stride
-                g, *rest = [_window(y, a, b, rows, columns, 1) for y in wide]
+                g, *rest = [window(y, a, b, rows, columns) for y in wide]
                 total = total + part(i, j, widened(g), *rest)
         return total.astype(outputs[0].dtype)
 
     if stride == 1:
         grad = phase(0, 0)
     else:
-        grid = [[phase(p, q) for q in range(stride)] for p in range(stride)]
-        lines = [jnp.stack(line, axis=3) for line in grid]  # [N, rows, cols, s, C]
-        grad = jnp.stack(lines, axis=2)  # [N, rows, s, cols, s, C]
-        grad = grad.reshape(n, rows * stride, columns * stride, channels)
+        grad = interleaved(
+            [[phase(p, q) for q in range(stride)] for p in range(stride)]
+        )
     return grad[:, top : top + height, left : left + width]
 
 
 def _depthwise_shifted_vjp(x, kernel, g, *, stride, padding):
     """Gradients of `_depthwise_shifted` in x and kernel."""
-    k, weights = kernel.shape[0], _by_place(widened(kernel))
+    k, weights = kernel.shape[0], by_place(widened(kernel))
     grad_x = sum_of_shifts(
         lambda i, j, g: g * weights[i * k + j],
         (g,),
@@ -201,13 +215,13 @@ def _depthwise_shifted_vjp(x, kernel, g, *, stride, padding):
         stride=stride,
         padding=padding,
     )
-    padded = _pad(x, padding)
+    seen = padded(x, padding)
     grad_kernel = jnp.stack(
         [
             jnp.stack(
                 [
                     jnp.sum(
-                        _window(padded, i, j, g.shape[1], g.shape[2], stride) * g,
+                        window(seen, i, j, g.shape[1], g.shape[2], stride) * g,
                         axis=(0, 1, 2),
                     )
                     for j in range(k)

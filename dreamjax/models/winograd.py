@@ -25,12 +25,12 @@ The gradient in the image is the same with the filter turned by 180° and transp
 the basis that is another order of the 16 places, so the filter's transform is shared.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
-from dreamjax.models.layers import Padding
+from dreamjax.models.layers import Padding, interleaved
 from dreamjax.types import Array
 
 Places = list[list[Array]]
@@ -125,13 +125,6 @@ def _tiled(
 
     halves = [back(*[products[i][j] for i in range(4)]) for j in range(4)]
     pixels = [back(*[half[p] for half in halves]) for p in range(2)]  # 2 × 2
-    y = _interleaved(pixels, (n, rows, columns, channels))
+    shape = (n, rows, columns, channels)
+    y = interleaved([[pixel.reshape(shape) for pixel in line] for line in pixels])
     return y[:, :h, :w]
-
-
-def _interleaved(pixels: Sequence[Sequence[Array]], shape: tuple[int, ...]) -> Array:
-    """Returns [N, 2 rows, 2 columns, K] from the 2 × 2 pixels of all tiles."""
-    n, rows, columns, channels = shape
-    lines = [jnp.stack([p.reshape(shape) for p in line], axis=3) for line in pixels]
-    y = jnp.stack(lines, axis=2)  # [N, rows, 2, columns, 2, K]
-    return y.reshape(n, 2 * rows, 2 * columns, channels)

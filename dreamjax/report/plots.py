@@ -11,7 +11,7 @@ axis also 0 and below) is left out; where nothing remains the figure says "no da
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -193,18 +193,10 @@ def scatter_grid(
     """
     unknown = [name for name in log_x if name not in columns]
     require(not unknown, "log_x", list(log_x), f"names of {list(columns)}")
-    wide = max(1, min(per_row, len(columns)))
-    high = max(1, math.ceil(len(columns) / wide))
     with matplotlib.rc_context(STYLE):
-        figure = _figure((CELL[0] * wide, CELL[1] * high), title)
-        if title:
-            figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=INK)
-        if not columns:
-            _close(figure, figure.add_subplot(), False, (False, False))
-        first = None
-        for number, (name, values) in enumerate(columns.items()):
-            axes = figure.add_subplot(high, wide, number + 1, sharey=first)
-            first = axes if first is None else first
+        figure, wide, cells = _small_plots(len(columns), per_row, title)
+        named = zip(cells, columns.items(), strict=True)
+        for number, (axes, (name, values)) in enumerate(named):
             _label(axes, name, y_label if number % wide == 0 else "", "")
             log = (name in log_x, log_y)
             drawn = _points(axes, _numbers(axes, values), y, groups, log)
@@ -236,18 +228,10 @@ def histograms(
     edges = np.asarray(bins, np.float64)
     ascending = edges.ndim == 1 and len(edges) > 1 and bool((np.diff(edges) > 0).all())
     require(ascending, "bins", list(edges.ravel()[:4]), "two or more ascending edges")
-    wide = max(1, min(per_row, len(values)))
-    high = max(1, math.ceil(len(values) / wide))
     with matplotlib.rc_context(STYLE):
-        figure = _figure((CELL[0] * wide, CELL[1] * high), title)
-        if title:
-            figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=INK)
-        if not values:
-            _close(figure, figure.add_subplot(), False, (False, False))
-        first = None
-        for number, (name, given) in enumerate(values.items()):
-            axes = figure.add_subplot(high, wide, number + 1, sharey=first)
-            first = axes if first is None else first
+        figure, wide, cells = _small_plots(len(values), per_row, title)
+        named = zip(cells, values.items(), strict=True)
+        for number, (axes, (name, given)) in enumerate(named):
             below = number + wide >= len(values)
             left = number % wide == 0
             _label(axes, x_label if below else "", "share" if left else "", name)
@@ -353,6 +337,28 @@ def _figure(size: tuple[float, float], title: str) -> Figure:
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     figure.set_gid(title)
     return figure
+
+
+def _small_plots(
+    count: int, per_row: int, title: str
+) -> tuple[Figure, int, Iterator[Axes]]:
+    """Returns a figure, its plots in a row, and the plots, which share their y axis."""
+    wide = max(1, min(per_row, count))
+    high = max(1, math.ceil(count / wide))
+    figure = _figure((CELL[0] * wide, CELL[1] * high), title)
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=INK)
+    if count == 0:
+        _close(figure, figure.add_subplot(), False, (False, False))
+
+    def cells() -> Iterator[Axes]:
+        first = None
+        for number in range(count):
+            axes = figure.add_subplot(high, wide, number + 1, sharey=first)
+            first = axes if first is None else first
+            yield axes
+
+    return figure, wide, cells()
 
 
 def _title(figure: Figure) -> str:

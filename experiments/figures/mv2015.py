@@ -31,9 +31,9 @@ from dreamjax.measures.spectrum import high_frequency
 from dreamjax.metrics.picture import colorfulness
 from dreamjax.models.model import tap_shapes
 from dreamjax.report.plots import Curve, curves
+from experiments.figures.measured import NETWORK, Measured, layer_ticks
 
 PAPER = "Mahendran & Vedaldi 2015, Understanding deep image representations"
-NETWORK = "googlenet.bvlc-noaux"
 SIDE = 224
 RATE = 0.004
 QUIET = 0.01  # norm of the start over a photo's, where most pixels are not seen
@@ -65,15 +65,6 @@ LAYERS = (
 LOWER = "lower than measured: how that run fell from η = .001 is not known"
 EARLY = 3
 """Layers, from the first, where accuracy is lost fast with λ."""
-
-
-class Measured(NamedTuple):
-    """A value of an independent run of the recipe: % error, dB, and its η over .004."""
-
-    name: str
-    tv: float
-    error: float
-    psnr: float | None = None
 
 
 MEASURED = (
@@ -216,7 +207,7 @@ def study(context: Context) -> Study:
     goals = cvpr2015.features(model, list(chosen), x)
     found, ends, traces = {}, {}, {}
     for number, (tap, layer) in enumerate(chosen.items()):
-        wanted = {m.tv for m in MEASURED if m.name == layer.name} | {layer.tv}
+        wanted = {m.weight for m in MEASURED if m.name == layer.name} | {layer.tv}
         weights = sorted(wanted | {1, 10, 100} if number < EARLY else wanted)
         runs = len(weights)
         made = inverted(
@@ -251,17 +242,11 @@ def beside(made: Study) -> list[Row]:
     rows = []
     for m in MEASURED:
         tap = names.get(m.name)
-        if (tap, m.tv) not in made.found:
+        if (tap, m.weight) not in made.found:
             continue
-        error, ratio = made.found[tap, m.tv]
-        near = Expected(m.error, "measured", relative=0.1, network=NETWORK)
-        name = f"{tap}, λ {m.tv:g}: error [%]"
         why = LOWER if made.chosen[tap].slower < 1 else ""
-        rows.append(Row(name, error, near if made.golden else None, why))
-        if m.psnr is not None:
-            near = Expected(m.psnr, "measured", absolute=1.0, network=NETWORK)
-            name = f"{tap}, λ {m.tv:g}: PSNR [dB]"
-            rows.append(Row(name, ratio, near if made.golden else None))
+        label, found = f"{tap}, λ {m.weight:g}", made.found[tap, m.weight]
+        rows += m.rows(label, *found, judged=made.golden, why=why)
     return rows
 
 
@@ -285,7 +270,7 @@ def table3(context: Context) -> Made:
             )
     rows += shapes_of(taps, chosen, found)
     if made.same:
-        asked = {(names.get(m.name), m.tv) for m in MEASURED}
+        asked = {(names.get(m.name), m.weight) for m in MEASURED}
         lost = float(sum(not same for key, same in made.same.items() if key in asked))
         kept = Expected(2, "measured", kind="at most", network=NETWORK)
         rows.append(
@@ -309,9 +294,7 @@ def table3(context: Context) -> Made:
         for tv, text in REPORTED.items()
     ]
     label = "error ‖Φ - Φ₀‖ / ‖Φ₀‖ [%]"
-    ticks = {
-        i: tap.split("/")[0].removeprefix("inception_") for i, tap in enumerate(taps)
-    }
+    ticks = layer_ticks(taps)
     return Made(
         {
             "": curves(

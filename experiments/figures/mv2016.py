@@ -24,15 +24,9 @@ from dreamjax.measures.gradient_histogram import gradient_histogram, intersectio
 from dreamjax.measures.spectrum import high_frequency
 from dreamjax.models.model import tap_shapes
 from dreamjax.report.plots import STYLE, Curve, curves
+from experiments.figures.measured import NETWORK, Measured, layer_ticks
 from experiments.figures.mv2015 import MEASURED as FORMER
-from experiments.figures.mv2015 import (
-    NETWORK,
-    Layer,
-    layers_of,
-    percent,
-    photo_of,
-    study,
-)
+from experiments.figures.mv2015 import Layer, layers_of, percent, photo_of, study
 
 PAPER = "Mahendran & Vedaldi 2016, Visualizing deep networks using natural pre-images"
 SIDE = 128
@@ -56,15 +50,6 @@ UNFINISHED = (
     "a fifth of the paper's updates: the errors of the last ten, without jitter, still"
     " fall by up to 30 points"
 )
-
-
-class Measured(NamedTuple):
-    """A value of an independent run of the recipe: C, % error, dB."""
-
-    name: str
-    fidelity: float
-    error: float
-    psnr: float | None = None
 
 
 MEASURED = (
@@ -229,9 +214,7 @@ def curves_(context: Context) -> Made:
     grid = grid_of(context)
     taps = grid.taps
     x = np.arange(len(taps))
-    ticks = {
-        i: tap.split("/")[0].removeprefix("inception_") for i, tap in enumerate(taps)
-    }
+    ticks = layer_ticks(taps)
     error, natural, kept = [], [], []
     photos = [histogram_of(photo) for photo in grid.photos]
 
@@ -331,32 +314,24 @@ def table(context: Context) -> Made:
             *(context, ijcv2016.invert, tap),
             np.repeat(goals[tap], len(values), 0),
             size=size,
-            energy=Energy(
-                fidelity=np.asarray([m.fidelity for m in values], np.float32)
-            ),
+            energy=Energy(fidelity=np.asarray([m.weight for m in values], np.float32)),
             jitter=ijcv2016.jitter_of(steps[tap]),
             steps=(300, 50),
         )
         for i, m in enumerate(values):
             error = float(percent(made.errors[i, 0]))
             ratio = psnr(as_rgb(model, made.images[i, 0]), photo)
-            near = Expected(m.error, "measured", relative=0.1, network=NETWORK)
-            name = f"{tap}, C {m.fidelity:g}"
-            rows.append(Row(f"{name}: error [%]", error, near if golden else None))
+            name = f"{tap}, C {m.weight:g}"
+            rows += m.rows(name, error, ratio, judged=golden)
             bars.append((f"2016: {name}", error, m.error))
-            if m.psnr is not None:
-                near = Expected(m.psnr, "measured", absolute=1.0, network=NETWORK)
-                near = near if golden else None
-                rows.append(Row(f"{name}: PSNR [dB]", ratio, near))
             traces[name] = percent(made.curve[:, i, 0])
     older = study(context)
     names = {layer.name: tap for tap, layer in older.chosen.items()}
     for m in FORMER:
         tap = names.get(m.name)
-        if (tap, m.tv) in older.found:
-            bars.append(
-                (f"2015: {tap}, λ {m.tv:g}", older.found[tap, m.tv][0], m.error)
-            )
+        if (tap, m.weight) in older.found:
+            found = older.found[tap, m.weight][0]
+            bars.append((f"2015: {tap}, λ {m.weight:g}", found, m.error))
     return Made(
         {"": bars_of(bars, golden, f"Inversion errors, {model.record.name}")},
         rows,
