@@ -37,7 +37,7 @@ from dreamjax.diagnosis import warnings
 from dreamjax.environment import write_environment
 from dreamjax.errors import require
 from dreamjax.footprint import free_memory, runs_that_fit, tree_bytes
-from dreamjax.hosts import Hosts, share, this_host
+from dreamjax.hosts import WAIT, Hosts, Waiting, share, this_host
 from dreamjax.interrupt import Interrupted, stop_requests
 from dreamjax.logbook import merge_metrics
 from dreamjax.models.model import Model
@@ -45,7 +45,15 @@ from dreamjax.plan import Plan
 from dreamjax.report.artifacts import write_artifacts
 from dreamjax.report.values import key_of
 from dreamjax.seeds import compare_seeds
-from dreamjax.workdir import as_json, check_claim, claim, is_running, locked
+from dreamjax.workdir import (
+    announce,
+    announced,
+    as_json,
+    check_claim,
+    claim,
+    is_running,
+    locked,
+)
 
 FREE = (
     *("steps", "hparams", "sweep", "samples", "seed", "draws"),  # what there is to make
@@ -56,7 +64,7 @@ FREE = (
 or nothing that a picture depends on."""
 
 POLL = 0.5  # seconds between looks at what other processes have finished
-PATIENCE = 60.0  # seconds between lines about it
+STOPPED = "stopped; the same command goes on from here."
 
 
 class Result(NamedTuple):
@@ -88,6 +96,7 @@ class _Sweep(NamedTuple):
       stages: steps at which runs are judged.
       groups: run -> what it competes within.
       hosts: this process and how many there are.
+      wait: seconds, for another process that is not running.
       devices: that it computes with.
       report: takes each line of what is said.
     """
@@ -99,6 +108,7 @@ class _Sweep(NamedTuple):
     stages: tuple[int, ...]
     groups: dict[int, Hashable]
     hosts: Hosts
+    wait: float
     devices: Sequence[jax.Device]
     report: Callable[[str], None]
 
@@ -231,6 +241,7 @@ def run(
     runs: Sequence[int] | None = None,
     lanes: int | None = None,
     devices: int | None = None,
+    wait: float = WAIT,
     report: Callable[[str], None] = print,
 ) -> Result:
     """Runs a sweep, goes on with it, or extends it, and returns what came out.
@@ -244,11 +255,12 @@ def run(
       lanes: runs of one block; None takes as many as fit, in even blocks. What a run
         computes does not depend on it but for rounding.
       devices: of this process, to spread the runs over; None takes all.
+      wait: seconds that a process of a job waits for another that is not running.
       report: takes each line of what is said.
 
     Raises:
       ValueError: bad input, before any compile; a workdir in use or with another
-        config.
+        config; another process of the job that is not running.
       Interrupted: Ctrl-C, SIGTERM or a full disk; nothing finished is lost.
     """
     workdir, hosts = Path(workdir), this_host()
@@ -256,7 +268,9 @@ def run(
     chosen = _chosen(experiment, runs)
     with locked(workdir, *hosts):
         try:
-            return _run(experiment, workdir, chosen, lanes, devices, hosts, report)
+            return _run(
+                experiment, workdir, chosen, lanes, devices, hosts, wait, report
+            )
         except OSError as error:
             if error.errno not in FULL:
                 raise
@@ -273,16 +287,17 @@ def _run(
     lanes: int | None,
     devices: int | None,
     hosts: Hosts,
+    wait: float,
     report: Callable[[str], None],
 ) -> Result:
     stages = plans.stages(experiment.config)
     identity = {**experiment.config, "program": experiment.program}
     digest = hashlib.sha256(as_json(identity).encode()).hexdigest()
+    check_claim(workdir, identity, FREE)
     if hosts.leads:
-        check_claim(workdir, identity, FREE)
         old = _old_plan(workdir, report)
     else:
-        old = _awaited_plan(workdir, digest, report)
+        old = _awaited_plan(workdir, identity, digest, wait, report)
     told = [experiment.told(i) for i in range(len(experiment.runs))]
     all_runs, numbers = plans.number_runs(() if old is None else old.runs, told)
     if old is not None:
@@ -290,6 +305,8 @@ def _run(
         require(most <= stages[-1], "steps", stages[-1], f"the folder has {most} steps")
     if hosts.leads:
         claim(workdir, identity, FREE)
+        if hosts.processes > 1:
+            announce(workdir, hosts.process, digest)
         write_environment(workdir)
     order = [0] * len(numbers)
     for place, number in enumerate(numbers):
@@ -304,6 +321,7 @@ def _run(
         stages=stages,
         groups=_groups(experiment, told, numbers),
         hosts=hosts,
+        wait=wait,
         devices=_devices(experiment, devices, at_once),
         report=report,
     )
@@ -392,17 +410,31 @@ def _opened(
     return Plan(runs, size, blocks, complete=False, digest="")
 
 
-def _awaited_plan(workdir: Path, digest: str, report: Callable[[str], None]) -> Plan:
-    """Returns the plan that the first process makes of this config."""
-    said = time.monotonic()
-    while True:
-        plan = plans.read_plan(workdir)
-        if plan is not None and plan.digest == digest:
-            return plan
-        if time.monotonic() - said >= PATIENCE:
-            report("waiting for process 0 to plan this config")
-            said = time.monotonic()
-        time.sleep(POLL)
+def _awaited_plan(
+    workdir: Path,
+    identity: Mapping[str, Any],
+    digest: str,
+    wait: float,
+    report: Callable[[str], None],
+) -> Plan:
+    """Returns the plan that the first process makes of this config.
+
+    Raises:
+      ValueError: the first process works on another config, or is not running.
+    """
+    waiting = Waiting(workdir, wait, report)
+    with stop_requests() as stop:
+        while True:
+            plan = plans.read_plan(workdir)
+            if plan is not None and plan.digest == digest:
+                return plan
+            if is_running(workdir, 0) and announced(workdir, 0) not in ("", digest):
+                check_claim(workdir, identity)  # names what differs
+                raise ValueError("process 0 of this job works on another config.")
+            if stop:
+                raise Interrupted(STOPPED)
+            waiting.look([0], "the plan")
+            time.sleep(POLL)
 
 
 def _lead(job: _Sweep, shop: _Shop, plan: Plan) -> Plan:
@@ -428,14 +460,19 @@ def _lead(job: _Sweep, shop: _Shop, plan: Plan) -> Plan:
 
 def _follow(job: _Sweep, shop: _Shop) -> Plan:
     """Makes this process's share of what the first one plans."""
+    plan, waiting = None, None
     with stop_requests() as stop:
         while True:
-            plan = plans.read_plan(job.workdir)
-            if plan.complete:
+            before, plan = plan, plans.read_plan(job.workdir)
+            if plan is not None and plan.complete:
                 break
-            _make_share(job, shop, plan, stop)
+            if plan is not None:
+                _make_share(job, shop, plan, stop)
             if stop:
-                raise Interrupted("stopped; the same command goes on from here.")
+                raise Interrupted(STOPPED)
+            if waiting is None or plan != before:
+                waiting = Waiting(job.workdir, job.wait, job.report)
+            waiting.look([0], "what comes next")
             time.sleep(POLL)
     if shop.image_steps:
         job.report(shop.said())
@@ -472,18 +509,12 @@ def _make_share(job: _Sweep, shop: _Shop, plan: Plan, stop: Sequence[int]) -> No
 
 def _await_others(job: _Sweep, plan: Plan, stop: Sequence[int]) -> None:
     """Waits until the other processes have finished their blocks."""
-    said = time.monotonic()
+    waiting = Waiting(job.workdir, job.wait, job.report)
     while todo := _todo(job.workdir, plan):
         if stop:
-            raise Interrupted("stopped; the same command goes on from here.")
-        if time.monotonic() - said >= PATIENCE:
-            said = time.monotonic()
-            owners = sorted({number % job.hosts.processes for number in todo})
-            lost = [p for p in owners if not is_running(job.workdir, p)]
-            job.report(
-                f"waiting for blocks {todo[:8]} of processes {owners}"
-                + (f"; not running, to be started again: {lost}" if lost else "")
-            )
+            raise Interrupted(STOPPED)
+        owners = sorted({number % job.hosts.processes for number in todo})
+        waiting.look(owners, f"blocks {', '.join(map(str, todo[:8]))}")
         time.sleep(POLL)
 
 

@@ -34,7 +34,7 @@ def locked(workdir: Path, process: int = 0, processes: int = 1) -> Iterator[None
         if processes > 1:
             wanted.append((_lock_of(workdir, process), fcntl.LOCK_EX))
         for path, kind in wanted:
-            file = stack.enter_context(path.open("w"))
+            file = stack.enter_context(path.open("a"))
             try:
                 fcntl.flock(file, kind | fcntl.LOCK_NB)
             except OSError:
@@ -42,12 +42,26 @@ def locked(workdir: Path, process: int = 0, processes: int = 1) -> Iterator[None
                     f"workdir={str(workdir)!r} is in use by another process: wait for"
                     " it, or give another folder."
                 ) from None
+        if processes > 1:
+            announce(workdir, process, "")
         yield
+
+
+def announce(workdir: Path, process: int, text: str) -> None:
+    """Tells the other processes of a job what this one, which holds it, works on."""
+    # In place: a file of another name would not be the one that is locked.
+    _lock_of(workdir, process).write_text(text, encoding="utf-8")
+
+
+def announced(workdir: Path, process: int) -> str:
+    """Returns what a process of a job told last; '' where it told nothing."""
+    path = _lock_of(workdir, process)
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def is_running(workdir: Path, process: int) -> bool:
     """Tells whether that process of a job of several holds the workdir."""
-    with _lock_of(workdir, process).open("w") as file:
+    with _lock_of(workdir, process).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

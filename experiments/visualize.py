@@ -7,22 +7,24 @@ The same command goes on with a sweep that was interrupted, with more runs or st
 extends one that is finished. --hosts makes it one process of a job (docs/sweeps.md).
 """
 
-from pathlib import Path
-
 from absl import flags
 
+from dreamjax import hosts
 from dreamjax.cache import use_compile_cache
 from dreamjax.cli import config_flag, given_config, launch
-from dreamjax.hosts import connect, leave
 from dreamjax.runner import run
 
 CONFIG = config_flag("configs/quickstart.py")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder for everything.", required=True)
 DEVICES = flags.DEFINE_integer("devices", None, "Devices to use; else what is fast.")
-HOSTS = flags.DEFINE_bool("hosts", False, "Join a job; a known cluster tells the rest.")
-COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0.")
+HOSTS = flags.DEFINE_bool(
+    "hosts", False, "Be one process of a job; a known launcher tells which."
+)
 PROCESSES = flags.DEFINE_integer("processes", None, "Processes of the job.")
 PROCESS = flags.DEFINE_integer("process", None, "Which one this is, from 0.")
+WAIT = flags.DEFINE_float(
+    "wait", hosts.WAIT, "Seconds to wait for another process that is not running."
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -31,10 +33,9 @@ def main(arguments: list[str]) -> int:
         raise ValueError(f"not understood: {' '.join(arguments)}. Flags start with --.")
     config = given_config(CONFIG)
     if HOSTS.value:
-        connect(COORDINATOR.value, PROCESSES.value, PROCESS.value)
+        hosts.connect(PROCESSES.value, PROCESS.value)
     use_compile_cache()
-    run(config, WORKDIR.value, devices=DEVICES.value)
-    leave(Path(WORKDIR.value))
+    run(config, WORKDIR.value, devices=DEVICES.value, wait=WAIT.value)
     return 0
 
 
