@@ -21,6 +21,7 @@ written. tensorboardX supplies the message types and the checksum.
 import contextlib
 import json
 import os
+import re
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -43,6 +44,9 @@ from dreamjax.images import png_bytes
 from dreamjax.types import DreamInfo
 
 METRICS = "metrics.jsonl"
+
+EVENTS = re.compile(r"events\.out\.tfevents\.\d{10,}\..*\.\d{9}")
+"""Names of our event files; other writers end theirs otherwise."""
 
 
 def run_name(run: int) -> str:
@@ -220,13 +224,15 @@ def write_events(
     """Writes the events of something finished, anew, as one TensorBoard run.
 
     Args:
-      folder: of the run; earlier events in it are removed.
+      folder: of the run; earlier events in it are removed, those of other programs
+        are not.
       curves: tag -> [n], the value at each step.
       numbers: tag -> the one value.
       pictures: tag -> an encoded picture.
     """
     for old in folder.glob("events.out.tfevents.*"):
-        old.unlink()
+        if EVENTS.fullmatch(old.name):
+            old.unlink()
     path = _event_file(folder, 0)
     for name, values in curves.items():
         for step, value in enumerate(values):

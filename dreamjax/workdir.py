@@ -7,16 +7,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dreamjax.files import write_text
+from dreamjax.files import open_lock, sweep, write_text
 
 CONFIG = "config.json"
+
+FOLDERS = (
+    "checkpoints",
+    "frames",
+    "kept",
+    "metrics",
+    "pictures",
+    "plots",
+    "results",
+    "runs",
+    "states",
+)
+"""Subfolders of a workdir that commands write files into."""
 
 
 @contextlib.contextmanager
 def locked(workdir: Path, process: int = 0, processes: int = 1) -> Iterator[None]:
     """Holds the workdir; the lock goes with the process, however it ends.
 
-    The processes of one job share the folder, and each of them is in it once.
+    Temporary files that a killed process left in it are removed. The processes of one
+    job share the folder, and each of them is in it once.
 
     Args:
       workdir: the folder; made if missing.
@@ -34,7 +48,7 @@ def locked(workdir: Path, process: int = 0, processes: int = 1) -> Iterator[None
         if processes > 1:
             wanted.append((_lock_of(workdir, process), fcntl.LOCK_EX))
         for path, kind in wanted:
-            file = stack.enter_context(path.open("a"))
+            file = stack.enter_context(open_lock(path))
             try:
                 fcntl.flock(file, kind | fcntl.LOCK_NB)
             except OSError:
@@ -42,6 +56,7 @@ def locked(workdir: Path, process: int = 0, processes: int = 1) -> Iterator[None
                     f"workdir={str(workdir)!r} is in use by another process: wait for"
                     " it, or give another folder."
                 ) from None
+        sweep(workdir, *(workdir / name for name in FOLDERS))
         if processes > 1:
             announce(workdir, process, "")
         yield
@@ -61,7 +76,7 @@ def announced(workdir: Path, process: int) -> str:
 
 def is_running(workdir: Path, process: int) -> bool:
     """Tells whether that process of a job of several holds the workdir."""
-    with _lock_of(workdir, process).open("a") as file:
+    with open_lock(_lock_of(workdir, process)) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

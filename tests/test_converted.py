@@ -193,7 +193,7 @@ def test_something_else_of_that_name_only_costs_time(folder, capsys):
 def test_a_part_that_a_kill_left_is_no_obstacle(folder):
     path = converted_path(NAME, SHA256)
     path.parent.mkdir(parents=True)
-    part = path.with_name(f"{path.name}.part")
+    part = path.with_name(".dreamjax-0123456789abcdef.tmp.safetensors")
     part.write_bytes(b"half")
     cached(NAME, SHA256, Convert())
     assert files(folder) == [path.name]

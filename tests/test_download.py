@@ -240,7 +240,7 @@ def test_more_than_was_announced_is_not_used(site, cache):
 def test_what_is_kept_is_used_by_the_next_call(site, cache, waits):
     site.script = [site.cut(200_000)] + [status(503)] * 5
     refused("503", locate, source(site), "net")
-    assert names(cache) == ["net.bin.part", "net.bin.part.json"]
+    assert names(cache) == ["net.bin.dreamjax-part", "net.bin.dreamjax-part.json"]
     assert locate(source(site), "net").path.read_bytes() == CONTENT
     assert site.served == len(CONTENT)
     assert names(cache) == ["net.bin"]
@@ -252,7 +252,7 @@ def left(cache, site, *, size=200_000, address=None, validator='"1"', total=300_
     part = part_of(cache / "net.bin")
     part.write_bytes(CONTENT[:size])
     address = f"{site.address}/models/net.bin" if address is None else address
-    beside = cache / "net.bin.part.json"
+    beside = cache / "net.bin.dreamjax-part.json"
     beside.write_text(json.dumps([address, validator, total]))
     return part
 
@@ -264,7 +264,7 @@ def test_a_part_of_something_else_is_not_used(site, cache):
     for changes in ({"address": "x"}, {"validator": ""}, {"total": 199_999}):
         assert read_begun(address, left(cache, site, **changes)).size == 0
     for text in ("", "{", "7", "[1, 2]", "[1, 2, 3, 4]", "null"):
-        (cache / "net.bin.part.json").write_text(text)
+        (cache / "net.bin.dreamjax-part.json").write_text(text)
         assert read_begun(address, part).size == 0
     locate(source(site), "net")
     assert "Range" not in site.requests[0]
@@ -452,7 +452,7 @@ def test_a_full_disk_keeps_what_came(site, cache, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(module, "_write", full)
         refused("No space left on device", locate, source(site), "net")
-    assert (cache / "net.bin.part").stat().st_size == 2 * module.CHUNK
+    assert (cache / "net.bin.dreamjax-part").stat().st_size == 2 * module.CHUNK
     assert locate(source(site), "net").path.read_bytes() == CONTENT
     assert site.requests[1]["Range"] == f"bytes={2 * module.CHUNK}-"
 
@@ -760,7 +760,25 @@ def test_a_killed_download_goes_on(site, tmp_path, cache):
         go_on.set()
         one.kill()
         one.wait()
-    assert names(cache) == ["net.bin.part", "net.bin.part.json"]
+    assert names(cache) == ["net.bin.dreamjax-part", "net.bin.dreamjax-part.json"]
     assert locate(source(site), "net").path.read_bytes() == CONTENT
     assert site.requests[1]["Range"] == f"bytes={3 * module.CHUNK}-"
     assert names(cache) == ["net.bin"]
+
+
+@pytest.mark.parametrize("kind", ["symlink", "link", "other"])
+def test_b6_a_part_that_is_a_link_is_not_followed(site, cache, tmp_path, kind):
+    mine = tmp_path / "mine"
+    mine.write_bytes(CONTENT[:200_000])
+    part = left(cache, site)
+    part.unlink()
+    if kind == "other":  # another program's partial download of that name
+        (cache / "net.bin.part").write_bytes(b"mine")
+    else:
+        part.symlink_to(mine) if kind == "symlink" else part.hardlink_to(mine)
+    assert locate(source(site), "net").path.read_bytes() == CONTENT
+    assert "Range" not in site.requests[0]
+    assert mine.read_bytes() == CONTENT[:200_000]
+    assert not (cache / "net.bin").is_symlink()
+    if kind == "other":
+        assert (cache / "net.bin.part").read_bytes() == b"mine"

@@ -257,11 +257,25 @@ def test_any_file_that_a_kill_leaves_is_made_again(clip, finished, tmp_path):
     with pytest.raises(Stop):
         dream_video(clip, interrupted(3), tmp_path / "run", CARRY, quiet)
     (tmp_path / "run" / "frames" / "000003.png").write_bytes(b"another dream")
-    (tmp_path / "run" / "frames" / ".000004.png.abcd").write_bytes(b"half")
+    half = tmp_path / "run" / "frames" / ".dreamjax-0123456789abcdef.tmp"
+    half.write_bytes(b"half")
     with (tmp_path / "run" / "metrics.csv").open("a") as file:
         file.write("3,3,0,1,0.9")
     dream_video(clip, add_noise, tmp_path / "run", CARRY, quiet)
     assert bytes_of(tmp_path / "run") == bytes_of(finished[0])
+
+
+def test_a20_hidden_files_of_a_user_stay(clip, tmp_path):
+    places = (tmp_path, tmp_path / "frames")
+    files = [p / n for p in places for n in (".env.local.example", ".the.notes.v2")]
+    (tmp_path / ".a.b.c").mkdir()
+    (tmp_path / "frames").mkdir()
+    for file in files:
+        file.write_text("mine")
+    with pytest.raises(Stop):
+        dream_video(clip, interrupted(1), tmp_path, CARRY, quiet)
+    dream_video(clip, add_noise, tmp_path, CARRY, quiet)
+    assert [file.read_text() for file in files] == ["mine"] * 4
 
 
 def test_finished_run_started_again_does_nothing(clip, finished):

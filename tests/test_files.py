@@ -1,5 +1,6 @@
 """A file is what it was or what it becomes, whatever happens in between."""
 
+import errno
 import os
 import stat
 import subprocess
@@ -8,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dreamjax.files import atomic_open, write_bytes, write_text
+from dreamjax.files import TEMPORARY, atomic_open, sweep, write_bytes, write_text
+from dreamjax.workdir import locked
 
 
 def names(folder: Path) -> list[str]:
@@ -112,6 +114,109 @@ def test_a_kill_before_the_rename_keeps_the_old_file(tmp_path):
     assert path.read_text() == "old"
     left = [name for name in names(tmp_path) if name != "file"]
     assert len(left) == 1
-    assert left[0].startswith(".file.")  # hidden, and matched by no "*.npz"
+    assert TEMPORARY.fullmatch(left[0])  # hidden, and matched by no "*.npz"
     write_text(path, "new")
     assert path.read_text() == "new"
+    assert sweep(tmp_path) == [tmp_path / left[0]]
+    assert names(tmp_path) == ["file"]
+
+
+USERS = (
+    ".env.local.example",
+    ".thesis.v2.tex",
+    ".block_0001.npz.a1b2c3d4",  # as temporary files were once called
+    ".dreamjax-notes.tmp",
+    ".dreamjax-0123456789ABCDEF.tmp",
+    ".dreamjax-0123456789abcdef.tmp.npz.keep",
+    "x.dreamjax-0123456789abcdef.tmp",
+    "events.out.tfevents.1700000000.host.12345.0",
+)
+OURS = ".dreamjax-0123456789abcdef.tmp"
+
+
+def test_a20_b5_only_own_temporaries_are_swept_from_a_workdir(tmp_path):
+    workdir, outside = tmp_path / "work", write_text(tmp_path / "outside", "mine")
+    for folder in (workdir, workdir / "frames", workdir / "notes"):
+        for name in USERS:
+            write_text(folder / name, "mine")
+        write_text(folder / OURS, "half")
+        write_text(folder / f"{OURS}.mp4", "half")
+    (workdir / ".a.b.c").mkdir()
+    (workdir / ".dreamjax-00000000000000ff.tmp").mkdir()
+    os.mkfifo(workdir / ".dreamjax-00000000000000fe.tmp")
+    (workdir / ".dreamjax-00000000000000fd.tmp").symlink_to(outside)
+    (tmp_path / "elsewhere").mkdir()
+    write_text(tmp_path / "elsewhere" / OURS, "half")
+    (workdir / "results").symlink_to(tmp_path / "elsewhere")
+    with locked(workdir):
+        pass
+    for folder in (workdir, workdir / "frames"):
+        assert set(names(folder)) >= set(USERS)
+        assert OURS not in names(folder) and f"{OURS}.mp4" not in names(folder)
+    assert names(workdir / "notes") == sorted([*USERS, OURS, f"{OURS}.mp4"])
+    kinds = {name for name in names(workdir) if name.startswith(".dreamjax-0000")}
+    assert kinds == {f".dreamjax-00000000000000{n}.tmp" for n in ("ff", "fe")}
+    assert outside.read_text() == "mine"
+    assert names(tmp_path / "elsewhere") == [OURS]
+
+
+def test_b5_a_temporary_that_is_being_written_is_not_swept(tmp_path):
+    with atomic_open(tmp_path / "file") as file:
+        assert sweep(tmp_path) == []
+        file.write(b"whole")
+    assert names(tmp_path) == ["file"]
+    assert (tmp_path / "file").read_bytes() == b"whole"
+
+
+def test_b5_what_cannot_be_removed_stays_and_stops_nobody(tmp_path, monkeypatch):
+    write_text(tmp_path / OURS, "half")
+
+    def refuse(path, missing_ok=False):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert sweep(tmp_path) == []
+    assert sweep(tmp_path / "missing", tmp_path / OURS) == []
+    assert names(tmp_path) == [OURS]
+
+
+def test_b5_a_name_may_be_as_long_as_the_file_system_takes(tmp_path):
+    name = "x" * 255
+    write_text(tmp_path / name, "text")
+    assert names(tmp_path) == [name]
+
+
+def test_a20_a_lock_keeps_what_is_in_its_file_and_follows_no_link(tmp_path):
+    write_text(tmp_path / ".lock", "mine")
+    with locked(tmp_path):
+        pass
+    assert (tmp_path / ".lock").read_text() == "mine"
+    (tmp_path / ".lock").unlink()
+    (tmp_path / ".lock").symlink_to(write_text(tmp_path / "file", "mine"))
+    with pytest.raises((OSError, ValueError)), locked(tmp_path):
+        pass
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_b4_an_error_names_the_file_that_was_meant(tmp_path, monkeypatch):
+    write_text(tmp_path / "file", "old")
+    with pytest.raises(NotADirectoryError, match=f"'{tmp_path / 'file' / 'x'}'"):
+        write_text(tmp_path / "file" / "x", "new")
+    for code in (errno.ENOSPC, errno.EIO, errno.EROFS):
+        with (
+            pytest.raises(OSError, match=f"'{tmp_path / 'file'}'$") as found,
+            atomic_open(tmp_path / "file"),
+        ):
+            raise OSError(code, os.strerror(code))
+        assert found.value.errno == code
+    assert names(tmp_path) == ["file"]
+    assert (tmp_path / "file").read_text() == "old"
+
+
+def test_b4_where_nothing_can_be_renamed_it_is_copied(tmp_path, monkeypatch):
+    def refuse(old, new):
+        raise OSError(errno.EXDEV, "Invalid cross-device link", str(old), 0, str(new))
+
+    monkeypatch.setattr(os, "replace", refuse)
+    assert write_text(tmp_path / "file", "new").read_text() == "new"
+    assert names(tmp_path) == ["file"]

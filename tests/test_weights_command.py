@@ -95,8 +95,8 @@ def test_list_says_what_there_is_and_where(run, cache, folder):
     }
     (folder / "alex.model").write_bytes(CONTENT)
     run("fetch", "alex.torch")
-    (cache / "vgg.npz.part").write_bytes(b"half")
-    (cache / "5.zip.part").write_bytes(bytes(2000))
+    (cache / "vgg.npz.dreamjax-part").write_bytes(b"half")
+    (cache / "5.zip.dreamjax-part").write_bytes(bytes(2000))
     found = rows(run("list")[1])
     assert found["alex.caffe"][:2] == ["7.00kB", "folder"]
     assert found["alex.torch"][:3] == ["7.00kB", "cache", "sha256, 8 digits; pinned"]

@@ -18,6 +18,7 @@ import contextlib
 import fcntl
 import html
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from dreamjax.atlas import overview
 from dreamjax.atlas.layer import Layer
 from dreamjax.atlas.names import file_stem
 from dreamjax.atlas.sprites import Style, write_preview, write_sheets
-from dreamjax.files import write_text
+from dreamjax.files import open_lock, sweep, write_text
 from dreamjax.report import embed
 
 MARK = "atlas.json"
@@ -102,9 +103,12 @@ class Site:
         with self._locked():
             write_script(folder / f"{stem}.js", f"{file_stem(network)}/{stem}", record)
             kept = set(files_of(record))
-            for old in folder.glob(f"{stem}.*.*.{style.format}"):
-                parts = old.name.removeprefix(f"{stem}.").split(".")
-                if parts[0] in ("main", "more", "preview") and old.name not in kept:
+            ours = re.compile(
+                rf"{re.escape(stem)}\.(main|more|preview)\.[0-9a-f]{{8}}"
+                rf"\.{style.format}"
+            )
+            for old in folder.iterdir():
+                if ours.fullmatch(old.name) and old.name not in kept:
                     old.unlink(missing_ok=True)
 
     def networks(self) -> list[dict[str, Any]]:
@@ -139,9 +143,9 @@ class Site:
             for name, text in plots.items():
                 write_text(self.folder / "plots" / f"{name}.svg", text)
             page = self._write_page(networks)
-            for old in (self.folder / "plots").glob("*.svg"):
-                if old.stem not in plots:
-                    old.unlink(missing_ok=True)
+            for name in overview.TITLES:
+                if name not in plots:
+                    (self.folder / "plots" / f"{name}.svg").unlink(missing_ok=True)
         return {"page": page, "layers": layers, "channels": channels}
 
     def _write_classes(self, networks: Sequence[Mapping[str, Any]]) -> None:
@@ -169,8 +173,10 @@ class Site:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Waits for another process that writes this site, as for another network."""
-        with (self.folder / ".lock").open("w") as file:
+        with open_lock(self.folder / ".lock") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
+            networks = (path.parent for path in self.folder.glob(f"*/{NETWORK}"))
+            sweep(self.folder, self.folder / "plots", *networks)
             yield
 
 

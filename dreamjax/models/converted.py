@@ -11,7 +11,6 @@ slow, never wrong.
 import contextlib
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from dreamjax.errors import require
+from dreamjax.files import atomic_path, sweep
 from dreamjax.models.download import say
 from dreamjax.models.source import CONVERTED, FILE, weights_cache
 
@@ -134,13 +134,11 @@ def _write(
 ) -> None:
     """Writes a file, whole or not at all; leaves it to another process that does."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")  # one name: a kill leaves one at most
     try:
         with FileLock(path.with_name(f".{path.name}.lock"), timeout=0):
-            save_file(tensors, part, {**metadata, "sha256": _sha256(tensors)})
-            with part.open("rb") as file:
-                os.fsync(file.fileno())
-            os.replace(part, path)
+            sweep(path.parent)
+            with atomic_path(path) as part:
+                save_file(tensors, part, {**metadata, "sha256": _sha256(tensors)})
     except Timeout:
         return
 

@@ -2,10 +2,10 @@
 
     download(address, folder / "file", check) -> what check(path) returned
 
-The bytes go to `file.part`; beside it `file.part.json` says of which address, with
-which ETag, and how long it will be, so that another process, too, can go on with it
-by Range and If-Range. It becomes `file` only after `check`. Callers see to it that one
-process at a time has the file (`dreamjax.models.source` does).
+The bytes go to `file.dreamjax-part`; beside it `file.dreamjax-part.json` says of which
+address, with which ETag, and how long it will be, so that another process, too, can go
+on with it by Range and If-Range. It becomes `file` only after `check`. Callers see to
+it that one process at a time has the file (`dreamjax.models.source` does).
 """
 
 import contextlib
@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import ssl
+import stat
 import sys
 import time
 import urllib.error
@@ -119,7 +120,7 @@ def download(address: str, target: Path, check: Callable[[Path], T]) -> T:
 
 def part_of(target: Path) -> Path:
     """Returns where a download of `target` is kept until it is complete."""
-    return target.with_name(f"{target.name}.part")
+    return target.with_name(f"{target.name}.dreamjax-part")
 
 
 def check_address(address: str) -> str:
@@ -194,7 +195,7 @@ def _stream(one: _Try) -> None:
         start, total = _placed(one, response)
         with _disk(one.part):
             one.part.parent.mkdir(parents=True, exist_ok=True)
-            file = one.part.open("ab" if start else "wb", buffering=0)
+            file = _open_part(one.part, new=start == 0)
         with file:
             if not start:
                 _remember(one, _validator(response.headers), total)
@@ -202,6 +203,15 @@ def _stream(one: _Try) -> None:
             size = _copy(one, response, file, start, total)
     if total is not None and size != total:  # a part that is too long is not used
         raise _Dropped(f"ended after {size} of {total} bytes")
+
+
+def _open_part(part: Path, *, new: bool) -> IO[bytes]:
+    """Opens a part to be gone on with, or begins it; never what a link points to."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW
+    if new:
+        part.unlink(missing_ok=True)
+        flags |= os.O_CREAT | os.O_EXCL
+    return os.fdopen(os.open(part, flags, 0o666), "ab", buffering=0)
 
 
 def _ask(one: _Try) -> http.client.HTTPResponse:
@@ -381,14 +391,28 @@ def _remember(one: _Try, validator: str, total: int | None) -> None:
 def read_begun(address: str, part: Path) -> Begun:
     """Returns what there is of a download; `NOTHING` if it cannot be gone on with."""
     try:
+        size = _own_size(part)
+        _own_size(_beside(part))
         said: Any = json.loads(_beside(part).read_text(encoding="utf-8"))
         of, validator, total = said
-        size = part.stat().st_size
     except (FileNotFoundError, TypeError, ValueError):
         return NOTHING
     if of != address or not validator or (total is not None and size > total):
         return NOTHING
     return Begun(size, validator, total)
+
+
+def _own_size(path: Path) -> int:
+    """Returns the size of a file that is nothing else: no link, no pipe.
+
+    Raises:
+      ValueError: it is something else.
+      FileNotFoundError: there is none.
+    """
+    about = path.lstat()
+    if not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:
+        raise ValueError(f"{path} is not a file of its own.")
+    return about.st_size
 
 
 def _discard(part: Path) -> None:

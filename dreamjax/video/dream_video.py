@@ -182,7 +182,6 @@ def dream_video(
     numbers = _check(clip, settings, plain)
     with locked(workdir):
         claim(workdir, _claimed(clip, settings, plain))
-        _tidy(workdir)
         done = _done(workdir, clip)
         if done == len(numbers) and _out(workdir, settings).exists():
             report(f"{workdir} is finished: nothing to dream.")
@@ -453,13 +452,6 @@ def _rewind(workdir: Path, done: int) -> None:
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     lines = text.splitlines()[1 : 1 + done]
     write_text(path, "\n".join([",".join(COLUMNS), *lines]) + "\n")
-
-
-def _tidy(workdir: Path) -> None:
-    """Removes the temporary files of a killed process."""
-    for folder in (workdir, workdir / "frames"):
-        for file in folder.glob(".*.*.*"):
-            file.unlink()
 
 
 def _read_rows(workdir: Path) -> list[dict[str, float]]:
