@@ -28,7 +28,7 @@ from dreamjax.metrics.transfer import Transfer, load_transfer, make_transfer
 from dreamjax.models.layers import Rules
 from dreamjax.models.model import Model, TapsOf, check_size, check_taps, tap_shapes
 from dreamjax.models.precision import PRECISIONS, in_precision
-from dreamjax.objectives import Objective, check_objective
+from dreamjax.objectives import TARGET, Objective, check_objective
 from dreamjax.optimizers import make_optimizer, optimizer_hparams
 from dreamjax.params.color import read_color_space
 from dreamjax.params.image import STARTS, image_param
@@ -207,6 +207,7 @@ def build(
     check_size(model.record, view)
     view_shapes = tap_shapes(model, view)
     check_taps(model.record, aims, view_shapes, view)
+    _check_scores(objective, view_shapes, config["batch"], first)
     transfer = None
     if config["transfer"]:
         transfer = load_transfer(
@@ -432,6 +433,40 @@ def _check_redirect(config: Mapping[str, Any], model: Model) -> None:
         raise ValueError(
             f"redirect_relu=True is not possible: {model.record.name} does not use"
             " dreamjax's ReLU. Aim at a tap before the nonlinearity instead."
+        )
+
+
+def _check_scores(
+    objective: Objective, shapes: Mapping[str, tuple[int, ...]], batch: int, hp: HParams
+) -> None:
+    """Raises ValueError where a score is not one number an image, a metric not one.
+
+    Arrays of the taps' shapes stand for the network, so that nothing is computed.
+    """
+    taps = {
+        name: jax.ShapeDtypeStruct((batch, *shape[1:]), jnp.float32)
+        for name, shape in shapes.items()
+    }
+
+    def asked(taps: Taps, hp: HParams) -> tuple[Array, dict[str, Array]]:
+        seen = {**taps, **{TARGET + name: tap for name, tap in taps.items()}}
+        judge = make_judge(objective, lambda *_: taps)
+        return objective(seen, hp), judge(None, jnp.zeros((batch, 1, 1, 1)), hp)
+
+    score, metrics = jax.eval_shape(asked, taps, hp)
+    require(
+        score.shape == (batch,),
+        "objective",
+        objective.text,
+        f"its score has the shape {score.shape}, not one number for each of {batch}"
+        " images",
+    )
+    for name, value in metrics.items():
+        require(
+            value.shape == (),
+            "objective",
+            objective.text,
+            f"its metric {name!r} has the shape {value.shape}, not one number",
         )
 
 

@@ -564,6 +564,11 @@ def check_objective(
                 f"tap={read.tap!r} has shape {shape} and no positions: use channel or"
                 " direction."
             )
+        if read.kind == "class" and len(shape) != 2:
+            raise ValueError(
+                f"tap={read.tap!r} has shape {shape}, a map, and classes are one number"
+                " each: use channel, or a tap [B, K]."
+            )
         if read.kind == "layer" or read.index is None:
             continue
         sizes = {"seed": 2**31, "choice": len(read.choices)}

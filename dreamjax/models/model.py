@@ -98,6 +98,34 @@ def from_network(
     return Model(taps, variables, record, network)
 
 
+def check_variables(variables: Any, name: str) -> None:
+    """Raises ValueError where a network's variables are no numbers, or hold a NaN.
+
+    Args:
+      variables: any pytree; shapes in place of arrays are let through.
+      name: of the network, for the message.
+    """
+    for path, leaf in jax.tree_util.tree_flatten_with_path(variables)[0]:
+        at = jax.tree_util.keystr(path, simple=True, separator="/")
+        dtype = getattr(leaf, "dtype", None) or np.asarray(leaf).dtype
+        if jnp.issubdtype(dtype, jax.dtypes.prng_key):
+            continue
+        require(
+            jnp.issubdtype(dtype, jnp.number) or dtype == np.bool_,
+            "variables",
+            at,
+            f"{name} has {dtype} there, and weights are numbers",
+        )
+        whole = not isinstance(leaf, jax.core.Tracer | jax.ShapeDtypeStruct)
+        if whole and getattr(leaf, "is_fully_addressable", True):
+            require(
+                not np.isnan(np.asarray(leaf)).any(),
+                "variables",
+                at,
+                f"the weights of {name} hold a NaN there",
+            )
+
+
 def preprocess(images: Array, record: Record) -> Array:
     """Maps images [B, H, W, C] in [0, 1] to what the network was trained on."""
     if record.channel_order == "BGR":
