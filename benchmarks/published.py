@@ -31,7 +31,7 @@ from scipy import ndimage
 from configs.dream_2015 import get_config
 from dreamjax import models
 from dreamjax.cache import use_compile_cache
-from dreamjax.cli import launch
+from dreamjax.cli import launch, path_flag
 from dreamjax.deepdream.film import moved
 from dreamjax.deepdream.likeness import Likeness, compressed, layer_energy, likeness
 from dreamjax.deepdream.octaves import octave_sizes, resizer
@@ -41,9 +41,9 @@ from dreamjax.files import write_text
 from dreamjax.images import load_image, png_bytes, to_uint8
 from dreamjax.models.layers import PLAIN
 
-IMAGES = flags.DEFINE_string("images", None, "Folder, see above.", required=True)
+IMAGES = path_flag("images", None, "Folder, see above.", required=True)
 MODEL = flags.DEFINE_string("model", "googlenet.bvlc-noaux", "GoogLeNet of Caffe.")
-WORKDIR = flags.DEFINE_string("workdir", "results/runs/published", "Folder.")
+WORKDIR = path_flag("workdir", "results/runs/published", "Folder.")
 SMALL = flags.DEFINE_bool("small", False, "The table at 320 × 240.")
 SMALL_SIZE = (240, 320)
 LAYERS = ("inception_4c/output", "inception_3b/5x5_reduce")
@@ -149,8 +149,8 @@ def main(arguments: list[str]) -> int:
     del arguments
     use_compile_cache()
     if SMALL.value:
-        return small(Path(IMAGES.value))
-    folder, workdir = Path(IMAGES.value), Path(WORKDIR.value)
+        return small(IMAGES.value)
+    folder, workdir = IMAGES.value, WORKDIR.value
     model = models.load(MODEL.value)
     photo = load_image(folder / "sky1024px.jpg")
     print("| figure | | energy | change | share of detail by frequency | agrees |")

@@ -33,6 +33,7 @@ from dreamjax.optimizers import make_optimizer, optimizer_hparams
 from dreamjax.params.color import read_color_space
 from dreamjax.params.image import STARTS, image_param
 from dreamjax.params.spatial import FREQUENCIES, SPATIAL
+from dreamjax.paths import given_path
 from dreamjax.plan import stages
 from dreamjax.projections import PROJECTIONS
 from dreamjax.regularizers import REGULARIZERS
@@ -169,7 +170,7 @@ def build(
     palette, files = config["color"], {}
     if palette.endswith(".json"):  # the colors of one's own photos
         palette = read_color_space(palette)
-        content = Path(config["color"]).read_bytes()
+        content = given_path("color", config["color"]).read_bytes()
         files[config["color"]] = hashlib.sha256(content).hexdigest()
 
     taps = kept = _with_channels(model, config["channels"])
@@ -296,7 +297,9 @@ def check_numbers(config: Mapping[str, Any]) -> tuple[int, int]:
 
 def picture_path(name: str) -> Path:
     """Returns the file of a picture: a shipped photo by its name, or the path given."""
-    return Path(str(ASSETS / f"{name}.png")) if name in PHOTOS else Path(name)
+    if name in PHOTOS:
+        return Path(str(ASSETS / f"{name}.png"))
+    return given_path("picture", name)
 
 
 def load_picture(name: str, size: tuple[int, int], channels: int) -> np.ndarray:

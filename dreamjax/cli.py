@@ -1,31 +1,45 @@
 """The command line: one line per error, and an exit status that scripts can use."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
 from dreamjax.devices import split_cpu
+from dreamjax.errors import os_error_text, printable
 from dreamjax.interrupt import Interrupted
 from dreamjax.memory import keep_memory
+from dreamjax.paths import given_path
 
-BAD_INPUT, STOPPED = 2, 130
+BAD_INPUT, STOPPED, UNREAD = 2, 130, 141
 
 
 def launch(main: Callable[[list[str]], int]) -> None:
     """Parses the flags and runs `main(arguments)`, the words that are no flags.
 
-    A ValueError is bad input: one line on stderr, status 2. An interrupted run says
-    how to go on, status 130. Anything else is a bug and keeps its traceback.
+    A ValueError is bad input, an OSError a file system that refuses: one line on
+    stderr, status 2. An interrupted run says how to go on, status 130. Where nobody
+    reads the output any more (`| head`) it ends with 141. Anything else is a bug and
+    keeps its traceback.
     """
 
     def guarded(arguments: list[str]) -> int:
         try:
             return main(arguments[1:])
         except ValueError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {printable(error)}", file=sys.stderr)
+            return BAD_INPUT
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes at the end
+            return UNREAD
+        except OSError as error:
+            if error.errno is None:
+                raise
+            print(f"error: {os_error_text(error)}", file=sys.stderr)
             return BAD_INPUT
         except Interrupted as stopped:
             print(stopped, file=sys.stderr)
@@ -68,6 +82,36 @@ def _one_line() -> Iterator[None]:
             said = f"config.{key} is no key; hyperparameters are config.hparams.NAME"
         print(f"error: {' '.join(said.split())}", file=sys.stderr)
         sys.exit(BAD_INPUT)
+
+
+class _PathParser(flags.ArgumentParser):
+    """Makes a `Path` of the text of a flag."""
+
+    def __init__(self, name: str):
+        self._name = name
+
+    def parse(self, argument: str | Path) -> Path:
+        return given_path(f"--{self._name}", argument)
+
+    def flag_type(self) -> str:
+        return "path"
+
+
+def path_flag(
+    name: str, default: str | None, about: str, *, required: bool = False
+) -> flags.FlagHolder:
+    """Defines a flag that is a path; its value is a `Path`, or None.
+
+    Args:
+      name: without the dashes.
+      default: used where the flag is not given.
+      about: a sentence for --help.
+      required: the command does not start without it.
+    """
+    parser, text = _PathParser(name), flags.ArgumentSerializer()
+    return flags.DEFINE(
+        parser, name, default, about, serializer=text, required=required
+    )
 
 
 def given_config(flag: flags.FlagHolder) -> ConfigDict:

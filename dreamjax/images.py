@@ -20,6 +20,7 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from dreamjax.errors import require
+from dreamjax.paths import given_path
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """What `load_image` opens; short, since Pillow's rarer readers are less guarded."""
@@ -101,7 +102,7 @@ def decode(
     Raises:
       ValueError: as `load_image`.
     """
-    path = Path(path)
+    path = given_path("path", path)
     if path.is_dir():
         raise ValueError(
             f"path={str(path)!r} is a directory: give one {_ACCEPTED} file."

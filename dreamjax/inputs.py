@@ -10,6 +10,7 @@ import numpy as np
 
 from dreamjax.errors import require
 from dreamjax.images import MAX_PIXELS, Placed, decode
+from dreamjax.paths import given_path
 
 READABLE = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".gif", ".bmp")
 READABLE += (".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
@@ -59,7 +60,7 @@ def pictures_under(folder: str | Path) -> list[Path]:
     Raises:
       ValueError: not a folder, or no picture in it.
     """
-    folder = Path(folder)
+    folder = given_path("folder", folder)
     require(folder.is_dir(), "folder", str(folder), "give a folder of pictures")
     found, left = [], [folder]
     while left:
@@ -161,7 +162,7 @@ def _fitted(
 
 def _matches(pattern: str) -> list[Path]:
     """Returns the pictures of one pattern, in any order."""
-    path = Path(pattern).expanduser()
+    path = given_path("pattern", pattern)
     if path.is_dir():
         where, found = "holds", [child for child in path.iterdir() if _shown(child)]
     elif os.path.lexists(path):

@@ -26,6 +26,7 @@ import numpy as np
 
 from dreamjax.errors import choose, require
 from dreamjax.files import write_text
+from dreamjax.paths import given_path
 from dreamjax.preference import Judgment, Ranking, next_pair, rank
 from dreamjax.report.effects import (
     hparam_column,
@@ -59,7 +60,7 @@ def candidates(workdir: str | Path, top: int = 0) -> list[Row]:
     Raises:
       ValueError: as in `read_summary`, or fewer than two pictures.
     """
-    workdir = Path(workdir)
+    workdir = given_path("workdir", workdir)
     rows = [row for row in read_summary(workdir) if picture_of(workdir, row)]
     require(top >= 0, "top", top, "at least 0")
     if top:

@@ -41,6 +41,7 @@ from dreamjax.hosts import WAIT, Hosts, Waiting, share, this_host
 from dreamjax.interrupt import Interrupted, stop_requests
 from dreamjax.logbook import merge_metrics
 from dreamjax.models.model import Model
+from dreamjax.paths import given_path
 from dreamjax.plan import Plan
 from dreamjax.report.artifacts import write_artifacts
 from dreamjax.report.values import key_of
@@ -263,7 +264,7 @@ def run(
         config; another process of the job that is not running.
       Interrupted: Ctrl-C, SIGTERM or a full disk; nothing finished is lost.
     """
-    workdir, hosts = Path(workdir), this_host()
+    workdir, hosts = given_path("workdir", workdir), this_host()
     experiment = build(config, model)
     chosen = _chosen(experiment, runs)
     with locked(workdir, *hosts):

@@ -14,12 +14,12 @@ from absl import flags
 from dreamjax.atlas import Wanted, make_atlas
 from dreamjax.atlas.sprites import Style
 from dreamjax.cache import use_compile_cache
-from dreamjax.cli import config_flag, given_config, launch
+from dreamjax.cli import config_flag, given_config, launch, path_flag
 
 CONFIG = config_flag("configs/atlas.py")
 MODEL = flags.DEFINE_string("model", None, "A network; the config's if not given.")
-WORKDIR = flags.DEFINE_string("workdir", "results/runs/atlas", "Folder of the sweeps.")
-SITE = flags.DEFINE_string("site", None, "Folder of the pages; WORKDIR/site.")
+WORKDIR = path_flag("workdir", "results/runs/atlas", "Folder of the sweeps.")
+SITE = path_flag("site", None, "Folder of the pages; WORKDIR/site.")
 TAPS = flags.DEFINE_list("taps", [], "Layers, or patterns with *; all if not given.")
 CHANNELS = flags.DEFINE_integer("channels", 16, "Channels of a layer; 0 is all.")
 PICK = flags.DEFINE_string("pick", "first", "first, spread or active.")
@@ -28,7 +28,7 @@ DIVERSITY = flags.DEFINE_float(
     "diversity", 0.0, "Weight of the diversity term between variants; 0: other seeds."
 )
 NEGATIVE = flags.DEFINE_bool("negative", True, "Also drive each channel down.")
-PHOTOS = flags.DEFINE_string("photos", None, "Folder of photos to compare with.")
+PHOTOS = path_flag("photos", None, "Folder of photos to compare with.")
 FORMAT = flags.DEFINE_string("format", "webp", "Of the sprite sheets: webp or jpeg.")
 QUALITY = flags.DEFINE_integer("quality", 80, "Of the sprite sheets, 1 … 100.")
 TILE = flags.DEFINE_integer("tile", 0, "Longer side of a sprite; 0: as the picture.")

@@ -13,15 +13,15 @@ import math
 import numpy as np
 from absl import flags
 
-from dreamjax.cli import launch
+from dreamjax.cli import launch, path_flag
 from dreamjax.files import write_text
 from dreamjax.inputs import pictures_under
 from dreamjax.metrics.picture import covariance_distance
 from dreamjax.params.color import COLOR_SQRT
 from dreamjax.params.estimate import ROOTS, colors_of, covariance, square_root
 
-PHOTOS = flags.DEFINE_string("photos", None, "Folder of pictures, at any depth.")
-OUT = flags.DEFINE_string("out", None, "A JSON file for config.color.")
+PHOTOS = path_flag("photos", None, "Folder of pictures, at any depth.")
+OUT = path_flag("out", None, "A JSON file for config.color.")
 FORM = flags.DEFINE_enum("root", "svd", ROOTS, "Which root of the covariance.")
 LONGEST = flags.DEFINE_integer("longest", 512, "Pixels; larger pictures are reduced.")
 

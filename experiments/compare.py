@@ -12,13 +12,11 @@ from pathlib import Path
 
 from absl import flags
 
-from dreamjax.cli import launch
+from dreamjax.cli import launch, path_flag
 from dreamjax.report.compare import write_comparison
 from dreamjax.report.comparison import Sweep, read_sweeps
 
-OUT = flags.DEFINE_string(
-    "out", None, "Folder; results/runs/compare_<names> if not given."
-)
+OUT = path_flag("out", None, "Folder; results/runs/compare_<names> if not given.")
 ROWS = flags.DEFINE_string("rows", None, "Hyperparameter of the rows of sheet.png.")
 COLUMNS = flags.DEFINE_string("columns", None, "Hyperparameter of its columns.")
 WITHIN = flags.DEFINE_list(

@@ -7,15 +7,13 @@ The same command goes on after an interruption. With several photos each has a f
 the workdir; with `config.frames` above 1 it is a film that zooms into its own dream.
 """
 
-from absl import flags
-
 from dreamjax.cache import use_compile_cache
-from dreamjax.cli import config_flag, given_config, launch
+from dreamjax.cli import config_flag, given_config, launch, path_flag
 from dreamjax.deepdream.film import film
 from dreamjax.deepdream.run import dream
 
 CONFIG = config_flag("configs/dream.py")
-WORKDIR = flags.DEFINE_string("workdir", "results/runs/dream", "Folder for everything.")
+WORKDIR = path_flag("workdir", "results/runs/dream", "Folder for everything.")
 
 
 def main(arguments: list[str]) -> int:

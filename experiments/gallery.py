@@ -8,22 +8,21 @@ Under 3 minutes on 2 CPU cores; needs nothing beyond requirements.txt.
 from pathlib import Path
 
 import numpy as np
-from absl import flags
 from PIL import Image
 
 from configs import dream as photo_config
 from configs import dream_guided, dream_layers, dream_noise, dream_panorama, dream_zoom
 from dreamjax import models
 from dreamjax.cache import use_compile_cache
-from dreamjax.cli import launch
+from dreamjax.cli import launch, path_flag
 from dreamjax.deepdream.film import film
 from dreamjax.deepdream.run import dream
 from dreamjax.files import atomic_open
 from dreamjax.images import load_image, to_uint8
 from dreamjax.panorama import perspective
 
-WORKDIR = flags.DEFINE_string("workdir", "results/runs/gallery", "Folder of the runs.")
-OUT = flags.DEFINE_string("out", "results/dream", "Folder of the pictures.")
+WORKDIR = path_flag("workdir", "results/runs/gallery", "Folder of the runs.")
+OUT = path_flag("out", "results/dream", "Folder of the pictures.")
 WIDTH = 1500  # pixels of a picture at most
 LOOKS = ((0, 0), (120, 0), (0, 85), (0, -85))  # yaw and pitch, degrees
 
@@ -34,7 +33,7 @@ def keep(name: str, picture: np.ndarray) -> None:
     if image.width > WIDTH:
         height = round(image.height * WIDTH / image.width)
         image = image.resize((WIDTH, height), Image.Resampling.LANCZOS)
-    with atomic_open(Path(OUT.value) / name) as file:
+    with atomic_open(OUT.value / name) as file:
         image.save(file, "JPEG", quality=88)
     print(f"{OUT.value}/{name}")
 
@@ -43,7 +42,7 @@ def main(arguments: list[str]) -> int:
     """Makes all pictures; returns the exit status."""
     del arguments
     use_compile_cache()
-    runs = Path(WORKDIR.value)
+    runs = WORKDIR.value
     model = models.load("efficientnet_lite0")
     given = {"model": model, "report": lambda line: None}
 

@@ -14,14 +14,14 @@ import numpy as np
 from absl import flags
 
 from dreamjax.build import picture_path
-from dreamjax.cli import image_size, launch
+from dreamjax.cli import image_size, launch, path_flag
 from dreamjax.files import write_text
 from dreamjax.images import load_image
 from dreamjax.metrics.picture import picture_metrics
 from dreamjax.report.values import short
 
 SIZE = flags.DEFINE_list("size", None, "Height,width in pixels; the file's own.")
-CSV = flags.DEFINE_string("csv", None, "File for the table, with all digits.")
+CSV = path_flag("csv", None, "File for the table, with all digits.")
 NOISE, NOISE_SIDE = "noise", 128
 
 

@@ -10,23 +10,21 @@ sheet of some channels) for each tap. The same command goes on after an interrup
 A unit's examples are cropped to what it sees. See docs/mining.md.
 """
 
-from pathlib import Path
-
 from absl import flags
 
 from dreamjax import models
 from dreamjax.cache import use_compile_cache
-from dreamjax.cli import image_size, launch
+from dreamjax.cli import image_size, launch, path_flag
 from dreamjax.deepdream.reach import measure_reach
 from dreamjax.mining.files import Shown, write_layer
 from dreamjax.mining.run import RANKINGS, Settings, mine
 from dreamjax.mining.sheet import CROPS
 from dreamjax.models import tap_shapes
 
-PHOTOS = flags.DEFINE_string("photos", None, "Folder of pictures, at any depth.")
+PHOTOS = path_flag("photos", None, "Folder of pictures, at any depth.")
 MODEL = flags.DEFINE_string("model", "efficientnet_lite0", "A network.")
 TAPS = flags.DEFINE_list("taps", None, "Layers; see python -m experiments.layers.")
-WORKDIR = flags.DEFINE_string("workdir", "results/runs/mine", "Where to.")
+WORKDIR = path_flag("workdir", "results/runs/mine", "Where to.")
 SIZE = flags.DEFINE_list("size", None, "Height,width in pixels; the record's default.")
 LEVELS = flags.DEFINE_integer(
     "crops", 1, "1: whole pictures; 2: their quarters too; 3: their ninths too."
@@ -77,7 +75,7 @@ def main(arguments: list[str]) -> int:
             rows,
             each=SHOWN.value,
             crop=CROP.value,
-            folder=Path(WORKDIR.value),
+            folder=WORKDIR.value,
         ):
             print(path)
     return 0

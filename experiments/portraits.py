@@ -10,14 +10,13 @@ are configs/channel.py and configs/photo.py at the size of the row.
 
 import json
 from functools import partial
-from pathlib import Path
 
 from absl import flags
 from ml_collections import ConfigDict
 
 from configs import channel, photo
 from dreamjax.cache import use_compile_cache
-from dreamjax.cli import launch
+from dreamjax.cli import launch, path_flag
 from dreamjax.files import atomic_open, write_text
 from dreamjax.models import load
 from dreamjax.models.model import Record
@@ -26,8 +25,8 @@ from dreamjax.models.zoo import PORTS, find_port
 from dreamjax.portrait import SIDE, portrait, row
 
 MODELS = flags.DEFINE_list("models", None, "Networks; all at hand if not given.")
-FOLDER = flags.DEFINE_string("folder", "docs/img/models", "Where the rows go.")
-RUNS = flags.DEFINE_string("runs", "results/runs/portraits", "Where the runs go.")
+FOLDER = path_flag("folder", "docs/img/models", "Where the rows go.")
+RUNS = path_flag("runs", "results/runs/portraits", "Where the runs go.")
 
 
 def main(arguments: list[str]) -> int:
@@ -39,11 +38,11 @@ def main(arguments: list[str]) -> int:
         record = find_port(name).record
         pictures = portrait(
             load(name),
-            Path(RUNS.value) / record.name,
+            RUNS.value / record.name,
             partial(channel_config, record),
             partial(dream_config, record),
         )
-        path = Path(FOLDER.value) / f"{record.name}.jpg"
+        path = FOLDER.value / f"{record.name}.jpg"
         with atomic_open(path) as file:
             row(pictures).save(file, "JPEG", quality=88)
         write_text(path.with_suffix(".json"), json.dumps(list(pictures)) + "\n")

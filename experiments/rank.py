@@ -9,12 +9,12 @@ ends, and the same command goes on. ranking.csv and preference.csv are in the fo
 
 import signal
 import webbrowser
-from pathlib import Path
 
 from absl import flags
 
 from dreamjax.cli import launch
 from dreamjax.judgments import LOG, Session, candidates, correlations, open_log
+from dreamjax.paths import given_path
 from dreamjax.report.rank_server import make_server, rank_page
 
 PORT = flags.DEFINE_integer("port", 0, "Port on 127.0.0.1; 0 takes a free one.")
@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
     """Serves the page until Ctrl-C; returns the exit status."""
     if len(arguments) != 1:
         raise ValueError("give one finished sweep: python -m experiments.rank RUN")
-    workdir = Path(arguments[0])
+    workdir = given_path("RUN", arguments[0])
     rows = candidates(workdir, TOP.value)
     if EXPORT.value:
         if not (workdir / LOG).exists():

@@ -8,7 +8,6 @@ it); --crowd makes all runs of its block again and gives the same bits. Of a dre
 runs are always made again.
 """
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,16 +15,17 @@ from absl import flags
 
 from dreamjax import models
 from dreamjax.cache import use_compile_cache
-from dreamjax.cli import launch
+from dreamjax.cli import launch, path_flag
 from dreamjax.config import as_config, base_config, plain
 from dreamjax.deepdream.run import dream
 from dreamjax.environment import environment
 from dreamjax.images import load_image, to_uint8
+from dreamjax.paths import given_path
 from dreamjax.report.artifacts import pictures_of
 from dreamjax.report.recipe import read_recipe
 from dreamjax.runner import run
 
-WORKDIR = flags.DEFINE_string(
+WORKDIR = path_flag(
     "workdir", None, "Folder for everything; results/runs/rerun_<picture> if not given."
 )
 CLOSE = 8  # of 255; what rounding in a block of another size may grow to
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
     """Reruns one picture; returns the exit status: 0 if it is the same."""
     if len(arguments) != 1:
         raise ValueError("give one picture: python -m experiments.rerun PICTURE.png")
-    picture = Path(arguments[0])
+    picture = given_path("PICTURE", arguments[0])
     use_compile_cache()
     recipe = read_recipe(picture)
     model = models.load(recipe["config"]["model"])

@@ -10,14 +10,12 @@ over the photo; --rule=deconv or guided passes the gradient as a DeconvNet or gu
 backpropagation does. About 10 seconds on 2 CPU cores.
 """
 
-from pathlib import Path
-
 from absl import flags
 
 from dreamjax import models
 from dreamjax.build import picture_path
 from dreamjax.cache import use_compile_cache
-from dreamjax.cli import image_size, launch
+from dreamjax.cli import image_size, launch, path_flag
 from dreamjax.figures.maps import (
     class_maps,
     class_name,
@@ -33,7 +31,7 @@ IMAGE = flags.DEFINE_string("image", "chelsea", "A picture file, or chelsea or c
 RULE = flags.DEFINE_enum("rule", "gradient", list(RULES), "How gradients pass ReLUs.")
 TARGET = flags.DEFINE_string("target", None, "A class; the most likely if not given.")
 SIZE = flags.DEFINE_list("size", None, "Height,width in pixels; the network's own.")
-OUT = flags.DEFINE_string("out", "results/runs/saliency", "Folder.")
+OUT = path_flag("out", "results/runs/saliency", "Folder.")
 SHOWN = 5  # classes
 
 
@@ -52,7 +50,7 @@ def main(arguments: list[str]) -> int:
     if TARGET.value is not None:
         target = class_index(TARGET.value, model.record.labels)
     for name, picture in class_maps(model, image, target, RULE.value).items():
-        path = Path(OUT.value) / f"{Path(IMAGE.value).stem}_{target}_{name}.png"
+        path = OUT.value / f"{picture_path(IMAGE.value).stem}_{target}_{name}.png"
         print(write_bytes(path, png_bytes(picture)))
     return 0
 

@@ -6,16 +6,12 @@
 The same command goes on after an interruption.
 """
 
-from absl import flags
-
 from dreamjax.cache import use_compile_cache
-from dreamjax.cli import config_flag, given_config, launch
+from dreamjax.cli import config_flag, given_config, launch, path_flag
 from dreamjax.video.stimuli import make_stimuli
 
 CONFIG = config_flag("configs/stimuli.py")
-WORKDIR = flags.DEFINE_string(
-    "workdir", "results/runs/stimuli", "Folder for everything."
-)
+WORKDIR = path_flag("workdir", "results/runs/stimuli", "Folder for everything.")
 
 
 def main(arguments: list[str]) -> int:

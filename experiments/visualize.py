@@ -11,11 +11,11 @@ from absl import flags
 
 from dreamjax import hosts
 from dreamjax.cache import use_compile_cache
-from dreamjax.cli import config_flag, given_config, launch
+from dreamjax.cli import config_flag, given_config, launch, path_flag
 from dreamjax.runner import run
 
 CONFIG = config_flag("configs/quickstart.py")
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder for everything.", required=True)
+WORKDIR = path_flag("workdir", None, "Folder for everything.", required=True)
 DEVICES = flags.DEFINE_integer("devices", None, "Devices to use; else what is fast.")
 HOSTS = flags.DEFINE_bool(
     "hosts", False, "Be one process of a job; a known launcher tells which."

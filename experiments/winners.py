@@ -17,11 +17,12 @@ from pathlib import Path
 
 from absl import flags
 
-from dreamjax.cli import launch
+from dreamjax.cli import launch, path_flag
 from dreamjax.figures.figure import jpeg
 from dreamjax.figures.panels import Panel, draw, stretched
 from dreamjax.files import write_bytes, write_text
 from dreamjax.images import load_image
+from dreamjax.paths import given_path
 from dreamjax.report.page import write_page
 from dreamjax.report.summary import read_summary
 from dreamjax.report.values import get, short
@@ -34,7 +35,7 @@ AMONG = flags.DEFINE_float(
 )
 WITHIN = flags.DEFINE_list("within", ["unit", "seed"], "What runs are compared within.")
 BESIDE = flags.DEFINE_multi_string("beside", [], "Other runs, shown with the winners.")
-OUT = flags.DEFINE_string("out", None, "Folder; RUN/winners if not given.")
+OUT = path_flag("out", None, "Folder; RUN/winners if not given.")
 SHOWN = ("score", "transfer_score", "spectral_slope", "high_frequency")
 
 
@@ -42,18 +43,15 @@ def main(arguments: list[str]) -> int:
     """Ranks, prints, writes; returns the exit status."""
     if len(arguments) != 1:
         raise ValueError("give one run: python -m experiments.winners RUN")
-    workdir = Path(arguments[0])
-    out = workdir / "winners" if OUT.value is None else Path(OUT.value)
+    workdir = given_path("RUN", arguments[0])
+    out = OUT.value or workdir / "winners"
     found = settings(read_summary(workdir), BY.value, WITHIN.value)
     chosen = distinct(found, DISTINCT.value, AMONG.value)
     lines = [(f"winner {i + 1}", workdir, s) for i, s in enumerate(chosen)]
-    for other in BESIDE.value:
+    for other in (given_path("--beside", text) for text in BESIDE.value):
         beside = settings(read_summary(other), ["score"], WITHIN.value)
         beside.sort(key=lambda setting: setting.rows[0]["run"])
-        lines += [
-            (f"{Path(other).name} {i + 1}", Path(other), s)
-            for i, s in enumerate(beside)
-        ]
+        lines += [(f"{other.name} {i + 1}", other, s) for i, s in enumerate(beside)]
     for name, _, setting in lines:
         print(f"{name}: mark {setting.mark:.3f}, {told(setting)}")
     for path in (

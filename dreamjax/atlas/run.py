@@ -28,6 +28,7 @@ from dreamjax.build import check_numbers
 from dreamjax.config import as_config, plain
 from dreamjax.errors import choose, require
 from dreamjax.models.model import Model, tap_shapes
+from dreamjax.paths import given_path
 from dreamjax.runner import run
 
 VERSION = 1  # of what is in a layer's record
@@ -88,7 +89,7 @@ def make_atlas(
       ValueError: bad input, before any compile; a folder that is no atlas.
       Interrupted: Ctrl-C or SIGTERM; what is finished is in the site.
     """
-    workdir, start = Path(workdir), time.perf_counter()
+    workdir, start = given_path("workdir", workdir), time.perf_counter()
     check_recipe(config)
     check_style(style)
     size = check_numbers(plain(config))

@@ -28,6 +28,7 @@ from dreamjax.atlas.layer import Layer
 from dreamjax.atlas.names import file_stem
 from dreamjax.atlas.sprites import Style, write_preview, write_sheets
 from dreamjax.files import open_lock, sweep, write_text
+from dreamjax.paths import given_path
 from dreamjax.report import embed
 
 MARK = "atlas.json"
@@ -41,7 +42,7 @@ def open_site(folder: str | Path) -> "Site":
     Raises:
       ValueError: the folder holds something else.
     """
-    folder = Path(folder)
+    folder = given_path("site", folder)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"site={str(folder)!r} is a file, not a folder.")
     mark = folder / MARK

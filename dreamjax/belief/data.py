@@ -1,6 +1,5 @@
 """What the networks are trained on: handwritten digits, and patches of photos."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dreamjax.errors import require
+from dreamjax.paths import given_variable
 
 MNIST = "mnist_63000.npz"
 WHITEN = 0.1
@@ -43,11 +43,10 @@ def data_folder() -> Path | None:
     Raises:
       ValueError: it names something that is not a folder.
     """
-    folder = os.environ.get("DREAMJAX_DATA")
-    if folder is None:
-        return None
-    require(Path(folder).is_dir(), "DREAMJAX_DATA", folder, "a folder")
-    return Path(folder)
+    folder = given_variable("DREAMJAX_DATA")
+    if folder is not None:
+        require(folder.is_dir(), "DREAMJAX_DATA", str(folder), "a folder")
+    return folder
 
 
 def digits(count: int | None = None) -> Data:

@@ -27,6 +27,7 @@ from dreamjax.files import write_bytes
 from dreamjax.images import load_image, png_bytes, to_uint8
 from dreamjax.interrupt import Interrupted, stop_requests
 from dreamjax.models.model import Model
+from dreamjax.paths import given_path
 from dreamjax.video.clip import pyav
 from dreamjax.video.writing import write_clip
 from dreamjax.workdir import claim, locked
@@ -104,7 +105,7 @@ def film(
     photos = load_photos(config, report)
     require(len(photos) == 1, "image", config["image"], "a film starts from one photo")
     ((_, photo),) = photos.values()
-    workdir, count = Path(workdir), config["frames"]
+    workdir, count = given_path("workdir", workdir), config["frames"]
     paths = [workdir / "frames" / f"{i:06d}.png" for i in range(count)]
     saved = workdir / "frames" / "next.npz"
     settings = number_of_runs(config)

@@ -43,6 +43,7 @@ from dreamjax.logbook import Logbook, merge_metrics, rewind
 from dreamjax.memory import return_memory
 from dreamjax.models.model import Model
 from dreamjax.panorama import require_panorama
+from dreamjax.paths import given_path
 from dreamjax.report.artifacts import write_artifacts
 from dreamjax.report.panorama_page import data_url, panorama_page
 from dreamjax.shards import collect, result_path, write_result
@@ -104,7 +105,7 @@ def dream(
     config = configs.plain(config)
     check_dream(config)
     photos = load_photos(config, report)
-    workdir = Path(workdir)
+    workdir = given_path("workdir", workdir)
     sizes = [photo.pixels.shape[:2] for photo in photos.values()]
     studio = open_studio(config, sizes, model)
     results = []

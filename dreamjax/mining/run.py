@@ -26,6 +26,7 @@ from dreamjax.mining.ledger import Ledger, Ranked, Sample, add, empty
 from dreamjax.mining.watch import Watch, watcher, widths
 from dreamjax.mining.windows import look, windows
 from dreamjax.models.model import Model
+from dreamjax.paths import given_path
 
 FILE = "mined.npz"
 AHEAD = 4  # pictures that are decoded before they are needed
@@ -114,7 +115,7 @@ def mine(
     channels = widths(model, taps, settings.size, directions)
     folder, paths = _listed(folder)
     asked = _identity(model, taps, folder, paths, settings, directions)
-    path = None if workdir is None else Path(workdir) / FILE
+    path = None if workdir is None else given_path("workdir", workdir) / FILE
     progress = None if path is None else _load(path, asked)
     if progress is None:
         ledgers = {
@@ -150,7 +151,7 @@ def mine(
 def _listed(folder: str | Path | Sequence[Path]) -> tuple[Path, list[Path]]:
     """Returns the pictures in order of name, and the folder that their names are in."""
     if isinstance(folder, str | Path):
-        return Path(folder), pictures_under(folder)
+        return given_path("folder", folder), pictures_under(folder)
     paths = sorted(map(Path, folder), key=lambda path: path.parts)
     require(bool(paths), "folder", folder, "at least one picture")
     return Path(os.path.commonpath([path.parent for path in paths])), paths

@@ -1,10 +1,11 @@
 """Weights: where a folder has them, and merged strictly or not at all."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+
+from dreamjax.paths import given_variable
 
 
 def weights_folder() -> Path | None:
@@ -13,12 +14,10 @@ def weights_folder() -> Path | None:
     Raises:
       ValueError: it names something that is not a folder.
     """
-    folder = os.environ.get("DREAMJAX_WEIGHTS")
-    if folder is None:
-        return None
-    if not Path(folder).is_dir():
-        raise ValueError(f"DREAMJAX_WEIGHTS={folder!r} is not a folder.")
-    return Path(folder)
+    folder = given_variable("DREAMJAX_WEIGHTS")
+    if folder is not None and not folder.is_dir():
+        raise ValueError(f"DREAMJAX_WEIGHTS={str(folder)!r} is not a folder.")
+    return folder
 
 
 class Tensors:

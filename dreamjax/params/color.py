@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dreamjax.errors import require
+from dreamjax.paths import given_path
 from dreamjax.types import Array
 
 COLOR_SQRT = np.array(
@@ -68,7 +69,7 @@ def read_color_space(path: str | Path) -> ColorSpace:
       ValueError: no such file, or not one with "root" and "mean".
     """
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = json.loads(given_path("color", path).read_text(encoding="utf-8"))
         root, mean = found["root"], found["mean"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(

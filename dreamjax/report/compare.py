@@ -20,6 +20,7 @@ from PIL import Image
 from dreamjax.errors import require
 from dreamjax.files import write_bytes, write_text
 from dreamjax.images import png_bytes
+from dreamjax.paths import given_path
 from dreamjax.report import embed, grid, plots, values
 from dreamjax.report.comparison import Sweep, align
 from dreamjax.report.effects import (
@@ -66,7 +67,7 @@ def write_comparison(
       ValueError: `out` is the folder of a sweep or a file, or a hyperparameter that
         no run has.
     """
-    out = Path(out).absolute()
+    out = given_path("out", out).absolute()
     require(not out.exists() or out.is_dir(), "out", str(out), "give a folder")
     taken = (out / "config.json").exists() or (out / "summary.json").exists()
     require(not taken, "out", str(out), "a sweep is in this folder; give another")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dreamjax.config import base_config, base_hparams, plain
+from dreamjax.paths import given_path
 from dreamjax.projections import PROJECTIONS
 from dreamjax.regularizers import REGULARIZERS
 from dreamjax.report import values
@@ -61,7 +62,7 @@ def read_sweeps(workdirs: Sequence[str | Path]) -> tuple[list[Sweep], list[str]]
       ValueError: a folder that holds no sweep or a damaged one, one that is given
         twice, or none that is finished.
     """
-    folders = [Path(workdir).absolute() for workdir in workdirs]
+    folders = [given_path("workdir", w).absolute() for w in workdirs]
     for folder in folders:
         if sum(folder.resolve() == other.resolve() for other in folders) > 1:
             raise ValueError(f"workdir={str(folder)!r} is given twice.")

@@ -17,6 +17,7 @@ from PIL import Image
 from dreamjax import files
 from dreamjax.errors import require
 from dreamjax.images import png_bytes
+from dreamjax.paths import given_path
 
 KEYWORD = "dreamjax"
 SIGNATURE = b"\x89PNG\r\n\x1a\n"  # the first bytes of every PNG
@@ -54,7 +55,7 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
         that is broken or of another version.
     """
     name = f"picture {str(path)!r}"
-    text = _read_text(Path(path), name)
+    text = _read_text(given_path("path", path), name)
     if KEYWORD not in text:
         raise ValueError(
             f"{name} holds no recipe. Give a PNG that dreamjax wrote: editors, chats"

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from dreamjax.paths import given_path
 from dreamjax.report import values
 
 Row = dict[str, Any]
@@ -77,7 +78,7 @@ def read_summary(workdir: str | Path) -> list[Row]:
       Unfinished: a ValueError: the folder holds a sweep without a summary.
       ValueError: no such folder, no sweep in it, or a damaged summary.
     """
-    workdir = Path(workdir)
+    workdir = given_path("workdir", workdir)
     name = f"workdir={str(workdir)!r}"
     if not workdir.is_dir():
         why = "is a file" if workdir.exists() else "does not exist"

@@ -19,6 +19,7 @@ from PIL import Image
 
 from dreamjax.errors import require
 from dreamjax.images import BACKGROUND, MAX_PIXELS, load_image
+from dreamjax.paths import given_path
 
 FOLDER_FPS = Fraction(25)
 """The rate of a folder of pictures where the caller names none."""
@@ -115,7 +116,7 @@ def open_clip(path: str | Path, *, fps: Fraction | float | None = None) -> Clip:
       ValueError: naming the path and what is wrong with it: missing, empty, damaged,
         cut short, no video, a still picture, over `MAX_PIXELS`; or PyAV is missing.
     """
-    path = Path(path)
+    path = given_path("path", path)
     if fps is not None:
         require(0 < fps < float("inf"), "fps", fps, "give frames per second")
     if not path.exists():

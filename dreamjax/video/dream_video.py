@@ -31,6 +31,7 @@ from dreamjax.errors import choose, require
 from dreamjax.files import write_bytes, write_text
 from dreamjax.images import load_image, png_bytes, to_uint8
 from dreamjax.interrupt import Interrupted, stop_requests
+from dreamjax.paths import given_path
 from dreamjax.video.carry import carry, check_blends, motion
 from dreamjax.video.clip import Clip
 from dreamjax.video.cuts import is_cut
@@ -178,7 +179,7 @@ def dream_video(
         settings; a dream of another shape; a damaged clip.
       Interrupted: Ctrl-C or SIGTERM, after the frame in flight.
     """
-    workdir = Path(workdir)
+    workdir = given_path("workdir", workdir)
     numbers = _check(clip, settings, plain)
     with locked(workdir):
         claim(workdir, _claimed(clip, settings, plain))

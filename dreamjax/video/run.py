@@ -21,6 +21,7 @@ from dreamjax.errors import require
 from dreamjax.files import write_text
 from dreamjax.models.model import Model
 from dreamjax.panorama import require_panorama
+from dreamjax.paths import given_path
 from dreamjax.report.panorama_page import panorama_page
 from dreamjax.video.clip import Clip, open_clip, pyav
 from dreamjax.video.config import VIDEO
@@ -108,7 +109,7 @@ def run_video(
         quality=own["quality"],
     )
     dream_frame = _dreamer(config, own["carry_steps"], clip.size, model)
-    workdir, plain = Path(workdir), None
+    workdir, plain = given_path("workdir", workdir), None
     if own["compare"]:
         alone = dataclasses.replace(settings, blend_moving=0.0, blend_static=0.0)
         dream_video(clip, dream_frame, workdir / "plain", alone, report)

@@ -20,6 +20,7 @@ from dreamjax.match import (
 )
 from dreamjax.models import load
 from dreamjax.models.model import Model
+from dreamjax.paths import given_path
 from dreamjax.stimuli import statistics_table, write_csv
 from dreamjax.video.clip import open_clip
 from dreamjax.video.config import VIDEO
@@ -70,7 +71,7 @@ def make_stimuli(
     for grade in own["grades"]:
         require(0 < grade <= 1, "grades", own["grades"], "strengths above 0, up to 1")
     config = {name: value for name, value in config.items() if name not in OWN}
-    workdir = Path(workdir)
+    workdir = given_path("workdir", workdir)
     model = load(config["model"]) if model is None else model
     made = run_video(config, workdir / "dream", model=model, report=report)
     source = open_clip(config["image"])

@@ -16,7 +16,7 @@ from pathlib import Path
 from absl import flags
 
 from dreamjax.cache import use_compile_cache
-from dreamjax.cli import launch
+from dreamjax.cli import launch, path_flag
 from dreamjax.figures.figure import by_name, make_figure
 from dreamjax.figures.table import markdown, read_records
 from dreamjax.files import write_text
@@ -25,11 +25,11 @@ from experiments.figures import FIGURES
 MODEL = flags.DEFINE_string(
     "model", None, "A network; the paper's own if it is here, else the default."
 )
-PHOTOS = flags.DEFINE_string(
+PHOTOS = path_flag(
     "photos", None, "A folder of pictures, for figures that show photos to a network."
 )
-FOLDER = flags.DEFINE_string("folder", "results/figures", "Where to.")
-WORKDIR = flags.DEFINE_string(
+FOLDER = path_flag("folder", "results/figures", "Where to.")
+WORKDIR = path_flag(
     "workdir", "results/runs/figures", "For sweeps, and TensorBoard's curves."
 )
 QUICKTEST = flags.DEFINE_bool("quicktest", False, "A toy size, seconds each.")
@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
     """Runs the command; returns the exit status."""
     if not arguments:
         raise ValueError("give list, all, table, a paper or figures: see --help.")
-    folder = Path(FOLDER.value)
+    folder = FOLDER.value
     if arguments == ["list"]:
         for figure in FIGURES:
             print(f"{figure.name:28} {figure.shows}")
@@ -59,11 +59,11 @@ def main(arguments: list[str]) -> int:
         make_figure(
             figure,
             folder,
-            Path(WORKDIR.value),
+            WORKDIR.value,
             model=MODEL.value,
             quicktest=QUICKTEST.value,
             seed=SEED.value,
-            photos=None if PHOTOS.value is None else Path(PHOTOS.value),
+            photos=PHOTOS.value,
         )
     return 0
 
