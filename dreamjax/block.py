@@ -40,6 +40,7 @@ class Bench(NamedTuple):
       variables, second: the weights, and those of a network that judges the pictures,
         where the program wants them.
       salts: [R], by run.
+      labels: run -> what tells it from the others.
     """
 
     experiment: Experiment
@@ -48,6 +49,7 @@ class Bench(NamedTuple):
     variables: Any
     second: Any
     salts: np.ndarray
+    labels: Mapping[int, str]
 
 
 class _Call(NamedTuple):
@@ -59,11 +61,16 @@ class _Call(NamedTuple):
 
 
 class _Flight(NamedTuple):
-    """Where a block is: the state of each call, which runs are dead, steps done."""
+    """Where a block is: the state of each call, which runs are dead, steps done.
+
+    Also the lines that it has logged, and what there is to say of how it was found.
+    """
 
     states: list[DreamState]
     dead: np.ndarray
     step: int
+    log: str = ""
+    said: tuple[str, ...] = ()
 
 
 def make_block(
@@ -85,6 +92,8 @@ def make_block(
     calls = _calls(bench, block.runs)
     flight = _begin(bench, plan, number, calls)
     first = flight.step
+    for line in flight.said:
+        bar.write(line, file=sys.stderr)
     if first < block.start:
         bar.total += block.start - first
         line = f"the states of block {number}'s runs are gone: made anew"
@@ -95,11 +104,13 @@ def make_block(
         number,
         block.runs,
         hparams=[bench.experiment.told(run) for run in block.runs],
-        resumed_at=first,
+        labels=bench.labels,
+        log=flight.log,
+        resumed_at=max(first, block.start),
         tensorboard=config["tensorboard"],
     ) as book:
-        if first == 0 and config["tensorboard"] and 0 in config["image_steps"]:
-            book.pictures(0, _shown(bench, calls, flight.states))
+        if first >= block.start and first in _pictured(config):
+            book.pictures(first, _shown(bench, calls, flight.states))
         flight = _climb(bench, number, block, calls, flight, book, bar, stop)
         _finish(bench, plan, number, calls, flight, book)
     steps = block.stop - first
@@ -124,28 +135,51 @@ def _calls(bench: Bench, runs: Sequence[int]) -> list[_Call]:
 
 def _begin(bench: Bench, plan: Plan, number: int, calls: Sequence[_Call]) -> _Flight:
     """Returns where to go on from: a checkpoint, the runs' earlier blocks, or noise."""
-    block = plan.blocks[number]
+    block, said = plan.blocks[number], []
     saved = shards.saved_path(bench.workdir, number)
 
     def like(runs: int) -> DreamState:
         return _like(bench, runs)
 
-    if saved.exists():
+    kept = _kept(saved, block, said)
+    if kept is not None:
         expected = (like(len(block.runs)), np.zeros(len(block.runs), bool))
-        (state, dead), meta = checkpoint.load(saved, expected)
-        step = meta["step"]
+        state, dead = checkpoint.unpacked(saved, kept, expected)
+        step, log = kept.meta["step"], kept.log
     else:
-        step, state = 0, None
+        step, state, log = 0, None, ""
         if block.start > 0:
             state = shards.join_states(bench.workdir, plan, block, like)
             step = 0 if state is None else block.start
         dead = np.full(len(block.runs), step > 0)  # no step of it had a gradient yet
-    rewind(bench.workdir, number, step)
+    log, line = rewind(bench.workdir, number, step, log)
+    said += [line] if line else []
     if state is None:
         states = [bench.program.init(call.keys, call.hp) for call in calls]
     else:
         states = _cut(bench, calls, state)
-    return _Flight(states, dead, step)
+    return _Flight(states, dead, step, log, tuple(said))
+
+
+def _kept(path: Path, block: Block, said: list[str]) -> checkpoint.Kept | None:
+    """Returns a block's checkpoint, None without one; a damaged one is set aside."""
+    if not path.exists():
+        return None
+    try:
+        kept = checkpoint.read(path)
+        why = shards.other_block(kept.meta, block._asdict())
+    except checkpoint.Damaged as error:
+        kept, why = None, f"is damaged ({error})"
+    if why:
+        aside = checkpoint.set_aside(path)
+        said.append(f"checkpoint {path.name} {why}: kept as {aside}, made again.")
+        return None
+    return kept
+
+
+def _pictured(config: Mapping[str, Any]) -> set[int]:
+    """Returns the steps whose pictures TensorBoard gets."""
+    return set(config["image_steps"]) if config["tensorboard"] else set()
 
 
 def _like(bench: Bench, runs: int) -> DreamState:
@@ -208,7 +242,7 @@ def _climb(
         bench.program,
         bench.experiment.config,
     )
-    wanted = set(config["image_steps"]) if config["tensorboard"] else set()
+    wanted = _pictured(config)
     states, dead, step = list(flight.states), flight.dead, flight.step
     first, at = step == 0, time.monotonic()
     while step < block.stop:
@@ -224,6 +258,8 @@ def _climb(
                 bar.write(line, file=sys.stderr)
             first = False
         if step <= block.start:  # made again without its states: logged before
+            if step == block.start and step in wanted:  # but purged
+                book.pictures(step, _shown(bench, calls, states))
             continue
         if step % config["log_every"] == 0 or step == block.stop:
             info = _joined(calls, infos, axis=1)
@@ -236,7 +272,9 @@ def _climb(
             book.pictures(step, _shown(bench, calls, states))
         if stop or time.monotonic() - at >= config["checkpoint_seconds"]:
             book.flush()
-            _save(bench, number, (_whole(calls, states), dead), step, bar)
+            meta = {**block._asdict(), "step": step}
+            tree = (_whole(calls, states), dead)
+            _save(bench, number, tree, meta, book.text, bar)
             at = time.monotonic()
         if stop:
             raise Interrupted(
@@ -246,15 +284,22 @@ def _climb(
     return _Flight(states, dead, step)
 
 
-def _save(bench: Bench, number: int, tree: Any, step: int, bar: tqdm) -> None:
+def _save(
+    bench: Bench,
+    number: int,
+    tree: Any,
+    meta: Mapping[str, Any],
+    log: str,
+    bar: tqdm,
+) -> None:
     """Writes a checkpoint; on a full disk the block goes on without it."""
     path = shards.saved_path(bench.workdir, number)
     try:
-        checkpoint.save(path, tree, {"step": step})
+        checkpoint.save(path, tree, meta, log)
     except OSError as error:
         if error.errno not in FULL:
             raise
-        bar.write(f"no checkpoint at step {step}: {error}", file=sys.stderr)
+        bar.write(f"no checkpoint at step {meta['step']}: {error}", file=sys.stderr)
 
 
 def _finish(
@@ -273,10 +318,10 @@ def _finish(
         for lane in range(len(block.runs))
     ]
     book.finish(final, block.stop)
-    book.flush()
     if experiment.config["keep_states"]:
         states = _whole(calls, flight.states)
-        checkpoint.save(shards.state_path(bench.workdir, number), states, {})
+        path = shards.state_path(bench.workdir, number)
+        checkpoint.save(path, states, block._asdict())
     meta = {
         "runs": list(block.runs),
         "hparams": [experiment.told(run) for run in block.runs],
@@ -284,7 +329,7 @@ def _finish(
         "stop": block.stop,
     }
     shards.write_result(
-        shards.result_path(bench.workdir, number), images, metrics, meta
+        shards.result_path(bench.workdir, number), images, metrics, meta, book.text
     )
     shards.saved_path(bench.workdir, number).unlink(missing_ok=True)
 

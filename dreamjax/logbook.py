@@ -2,55 +2,57 @@
 
 `metrics.jsonl` has one line per run and logged step. While blocks are being made each
 has a file of its own, `metrics/block_0000.jsonl`, so that several processes can write;
-`merge_metrics` joins them. Each run has its own TensorBoard
-folder, `tb/run_0007`, so that runs can be overlaid, sorted by any hyperparameter and
-filtered by score:
+`merge_metrics` joins them. The same lines travel in the block's checkpoint and in its
+result, with their count and digest, so that the log is as durable as the pictures: a
+file that is damaged or gone is written again from there (`mend_logs`).
+
+Each run has its own TensorBoard folder, `tb/0007 unit=56`, so that runs can be
+overlaid, sorted by any hyperparameter and filtered by score:
 
     dream/score dream/loss dream/grad_norm dream/update_norm    at each logged step
     penalty/NAME                                                 weighted, likewise
     image                                                        at the chosen steps
-    dream-final/NAME penalty-final/NAME                          at the end
+    dream-final-score/score dream-final/NAME penalty-final/NAME  at the end
     an HParams session                                           from start to end
 
-Events are appended record by record, and no file stays open. A tensorboardX writer per
-run holds a queue, a thread and 3 file descriptors, takes 1.4 ms per logged step where
-this takes 0.3 (200 runs, 2 cores), and may hold events back when a checkpoint is
-written. tensorboardX supplies the message types and the checksum.
+The SHA-256 of these files stand in `metrics/block_0000.events.json`; events that are
+damaged or gone are made again from the lines and the result (`mend_events`).
 """
 
 import contextlib
 import json
 import os
-import re
-import socket
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from tensorboardX.proto.api_pb2 import STATUS_FAILURE, STATUS_SUCCESS
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.proto.plugin_hparams_pb2 import (
-    HParamsPluginData,
-    SessionEndInfo,
-    SessionStartInfo,
-)
-from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
-from tensorboardX.record_writer import masked_crc32c
 
-from dreamjax.files import atomic_open
-from dreamjax.images import png_bytes
+from dreamjax import checkpoint
+from dreamjax.events import (
+    FINALS,
+    EventFile,
+    digests,
+    encoded_picture,
+    event_files,
+    is_whole_png,
+    picture_value,
+    read_events,
+    run_folder,
+    scalar_values,
+    session_end,
+    session_start,
+)
+from dreamjax.files import write_text
+from dreamjax.shards import Result, read_result, result_path
 from dreamjax.types import DreamInfo
 
 METRICS = "metrics.jsonl"
-
-EVENTS = re.compile(r"events\.out\.tfevents\.\d{10,}\..*\.\d{9}")
-"""Names of our event files; other writers end theirs otherwise."""
+HEAD = ("block", "run", "step")
 
 
 def run_name(run: int) -> str:
-    """Returns the name of a run's files, `run_0007`."""
+    """Returns the name of a run's picture, `run_0007`."""
     return f"run_{run:04d}"
 
 
@@ -77,9 +79,19 @@ def jsonable(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def numbers_of(row: Mapping[str, Any]) -> dict[str, float]:
+    """Returns the numbers of a line, as `scalars` gave them."""
+    other = (*HEAD, "alive")
+    return {name: float(value) for name, value in row.items() if name not in other}
+
+
 def metrics_path(workdir: Path, block: int) -> Path:
     """Returns the file of a block's logged numbers."""
     return workdir / "metrics" / f"block_{block:04d}.jsonl"
+
+
+def _events_path(workdir: Path, block: int) -> Path:
+    return workdir / "metrics" / f"block_{block:04d}.events.json"
 
 
 def merge_metrics(workdir: Path) -> Path:
@@ -95,154 +107,256 @@ def merge_metrics(workdir: Path) -> Path:
     ]
     last = {(row["run"], row["step"]): i for i, (_, row) in enumerate(found)}
     path = workdir / METRICS
-    with atomic_open(path, "w") as file:
-        file.write("".join(f"{found[i][0]}\n" for i in sorted(last.values())))
+    write_text(path, "".join(f"{found[i][0]}\n" for i in sorted(last.values())))
     return path
 
 
-def rewind(workdir: Path, block: int, step: int) -> None:
-    """Drops the lines of a block that come after a checkpoint.
+def mend_logs(workdir: Path, blocks: Iterable[int]) -> list[str]:
+    """Writes the logs of finished blocks again where they are not what was logged.
 
-    A last line that a kill cut short goes too.
+    The lines stand in the block's result. Results of older versions hold none; where
+    the file of such a block has fewer lines than `metrics.jsonl` has of it, it gets
+    these.
+
+    Args:
+      workdir: the folder.
+      blocks: numbers; those without a result are left alone.
+
+    Returns:
+      A line for each log that was written again.
     """
-    path = metrics_path(workdir, block)
+    said, merged = [], None
+    for number in blocks:
+        result, path = result_path(workdir, number), metrics_path(workdir, number)
+        if not result.exists():
+            continue
+        expected = checkpoint.read_meta(result).get("log")
+        have = _text(path)
+        if expected is not None:
+            if checkpoint.count_and_digest(have) == expected:
+                continue
+            text, source = checkpoint.read(result).log, f"results/{result.name}"
+        else:
+            merged = _by_block(workdir / METRICS) if merged is None else merged
+            text, source = merged.get(number, ""), METRICS
+            if len(_lines(path)) >= text.count("\n"):
+                continue
+        why = "is damaged" if path.exists() else "is missing"
+        write_text(path, text)
+        said.append(f"metrics/{path.name} {why}: written again from {source}.")
+    return said
+
+
+def _by_block(path: Path) -> dict[int, str]:
+    """Returns number -> the lines of a block in `metrics.jsonl`."""
+    found: dict[int, str] = {}
+    for line, row in _lines(path):
+        found[row["block"]] = found.get(row["block"], "") + line + "\n"
+    return found
+
+
+def rewind(
+    workdir: Path, block: int, step: int, log: str | None = None
+) -> tuple[str, str]:
+    """Takes the log of a block back to a checkpoint.
+
+    Args:
+      workdir: the folder.
+      block: its number.
+      step: of the checkpoint; 0 starts anew.
+      log: the lines that the checkpoint holds. None, of a checkpoint of an older
+        version, keeps the file's lines up to the step; a last one that a kill cut short
+        goes too.
+
+    Returns:
+      The lines that are left, and what there is to say: a line, or "".
+    """
+    path, said = metrics_path(workdir, block), ""
+    have = _text(path)
+    if log is None:
+        kept = [line for line, row in _lines(path) if row["step"] <= step]
+        log = "".join(f"{line}\n" for line in kept)
+    elif not have.startswith(log):
+        why = "is damaged" if path.exists() else "is missing"
+        said = f"metrics/{path.name} {why}: written again from the checkpoint."
+    if have != log:
+        write_text(path, log)
+    return log, said
+
+
+def _text(path: Path) -> str:
+    """Returns a log's text, "" where there is none; bytes that are no text differ."""
     if not path.exists():
-        return
-    kept = [line for line, row in _lines(path) if row["step"] <= step]
-    with atomic_open(path, "w") as file:
-        file.write("".join(f"{line}\n" for line in kept))
+        return ""
+    return path.read_bytes().decode("utf-8", errors="replace")
 
 
 def _lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
     """Returns the lines of a log and what they say, but for those cut short."""
+    return _parsed(_text(path))
+
+
+def _parsed(text: str) -> list[tuple[str, dict[str, Any]]]:
     found = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
-            found.append((line, json.loads(line)))
+    for line in text.split("\n"):
+        with contextlib.suppress(json.JSONDecodeError, RecursionError):
+            row = json.loads(line)
+            if isinstance(row, dict) and all(isinstance(row.get(n), int) for n in HEAD):
+                found.append((line, row))
     return found
 
 
-def event_record(event: Event) -> bytes:
-    """Returns an event as a TFRecord: length, its CRC, payload, its CRC."""
-    payload = event.SerializeToString()
-    length = len(payload).to_bytes(8, "little")
-    return length + _crc(length) + payload + _crc(payload)
+class Ended(NamedTuple):
+    """How a run ended, as its result says.
 
-
-def _crc(data: bytes) -> bytes:
-    return masked_crc32c(data).to_bytes(4, "little")
-
-
-def _event_file(folder: Path, resumed_at: int) -> Path:
-    """Starts an event file that hides all later events of the folder's older files.
-
-    TensorBoard reads the files of a folder in order of their names.
+    Attributes:
+      run: its number.
+      block: the number of the block that took it furthest.
+      step: completed steps.
+      label: what its folder is named after, beside the number.
+      hparams: name -> value, as told.
+      image_steps: those that have a picture.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    now, host = time.time(), socket.gethostname()
-    path = folder / f"events.out.tfevents.{int(now):010d}.{host}.{resumed_at:09d}"
-    start = SessionLog(status=SessionLog.START)
-    purged = resumed_at + 1 if resumed_at else 0  # step 0 has a picture only
-    path.write_bytes(
-        event_record(Event(wall_time=now, file_version="brain.Event:2"))
-        + event_record(Event(wall_time=now, step=purged, session_log=start))
-    )
-    return path
+
+    run: int
+    block: int
+    step: int
+    label: str
+    hparams: Mapping[str, Any]
+    image_steps: Sequence[int]
 
 
-def _add(path: Path, values: Sequence[Summary.Value], step: int) -> None:
-    event = Event(wall_time=time.time(), step=step, summary=Summary(value=values))
-    with path.open("ab") as file:
-        file.write(event_record(event))
+def mend_events(
+    workdir: Path,
+    ended: Sequence[Ended],
+    shown: Callable[[np.ndarray], np.ndarray],
+) -> list[str]:
+    """Makes the events of runs again where they are not what was written.
 
-
-def tag(name: str, *, final: bool = False) -> str:
-    """Returns the TensorBoard tag of a number: `dream/score`, `penalty-final/tv`.
-
-    The names are chosen for TensorBoard's order: Time Series puts "dream" before
-    "dream-final", so the curves come first; the HParams table, which shows its first
-    five metrics, sorts "-" before "/", so the final scores do.
-    """
-    group, _, rest = name.rpartition("/")
-    return f"{group if group else 'dream'}{'-final' if final else ''}/{rest}"
-
-
-def _scalars(row: Mapping[str, float], *, final: bool) -> list[Summary.Value]:
-    return [
-        Summary.Value(tag=tag(name, final=final), simple_value=value)
-        for name, value in row.items()
-    ]
-
-
-def _hparams_value(name: str, **data: Any) -> Summary.Value:
-    content = HParamsPluginData(**data).SerializeToString()
-    plugin = SummaryMetadata.PluginData(plugin_name="hparams", content=content)
-    return Summary.Value(
-        tag=f"_hparams_/{name}", metadata=SummaryMetadata(plugin_data=plugin)
-    )
-
-
-def _session_start(values: Mapping[str, Any]) -> Summary.Value:
-    """Returns the start of a run's HParams session.
-
-    There is no `_hparams_/experiment` on purpose: TensorBoard takes the first that it
-    finds as the list of columns for all runs, so of two sweeps in one folder the
-    second would lose what only it varies. Without one it joins the columns of all
-    runs, and puts those that vary first; the constants stay, to tell sweeps apart.
-    """
-    start = SessionStartInfo()
-    for name, value in values.items():
-        if isinstance(value, bool):
-            start.hparams[name].bool_value = value
-        elif isinstance(value, int | float) and np.isfinite(value):
-            start.hparams[name].number_value = value
-        else:  # the plugin's JSON holds no NaN
-            start.hparams[name].string_value = str(value)
-    return _hparams_value("session_start_info", session_start_info=start)
-
-
-def _session_end(alive: bool) -> Summary.Value:
-    end = SessionEndInfo(status=STATUS_SUCCESS if alive else STATUS_FAILURE)
-    return _hparams_value("session_end_info", session_end_info=end)
-
-
-def add_finals(
-    workdir: Path, metrics: Mapping[int, Mapping[str, float]], step: int
-) -> None:
-    """Adds final metrics to the events of runs, by their numbers, after their end."""
-    for run, final in metrics.items():
-        path = _event_file(workdir / "tb" / run_name(run), step)
-        _add(path, _scalars(final, final=True), step)
-
-
-def write_events(
-    folder: Path,
-    curves: Mapping[str, Sequence[float]],
-    numbers: Mapping[str, float],
-    pictures: Mapping[str, bytes],
-) -> Path:
-    """Writes the events of something finished, anew, as one TensorBoard run.
+    Curves come from the log, which must be whole (`mend_logs`), final numbers and the
+    last picture from the result; other pictures are taken over where they can be read
+    and are this run's. Blocks of older versions, which recorded no log, are left alone.
 
     Args:
-      folder: of the run; earlier events in it are removed, those of other programs
-        are not.
-      curves: tag -> [n], the value at each step.
-      numbers: tag -> the one value.
-      pictures: tag -> an encoded picture.
+      workdir: the folder.
+      ended: the runs, all of them finished.
+      shown: images of a run [B, H, W, C] -> its picture, uint8 [H, W, 3].
+
+    Returns:
+      What there is to say, a line for each block.
     """
-    for old in folder.glob("events.out.tfevents.*"):
-        if EVENTS.fullmatch(old.name):
-            old.unlink()
-    path = _event_file(folder, 0)
-    for name, values in curves.items():
-        for step, value in enumerate(values):
-            _add(path, [Summary.Value(tag=name, simple_value=float(value))], step)
-    for name, value in numbers.items():
-        _add(path, [Summary.Value(tag=name, simple_value=value)], 0)
-    for name, data in pictures.items():
-        image = Summary.Image(colorspace=3, encoded_image_string=data)
-        _add(path, [Summary.Value(tag=name, image=image)], 0)
-    return path
+    said = []
+    for block in sorted({one.block for one in ended}):
+        expected = _expected_events(workdir, block)
+        members = [one for one in ended if one.block == block]
+        wrong = [
+            one
+            for one in members
+            if not _are_as(run_folder(workdir, one.run), expected.get(str(one.run)))
+        ]
+        if not wrong:
+            continue
+        result = read_result(result_path(workdir, block))
+        if result.log is None:
+            continue
+        rows = [row for number in range(block + 1) for row in _rows(workdir, number)]
+        lost = sum(_rebuild(workdir, one, rows, result, shown) for one in wrong)
+        for one in wrong:
+            kept = digests(run_folder(workdir, one.run))
+            expected[str(one.run)] = {n: d for n, d in kept.items() if FINALS not in n}
+        _write_expected(workdir, block, expected)
+        runs = ", ".join(str(one.run) for one in wrong[:8])
+        runs += f" and {len(wrong) - 8} more" if len(wrong) > 8 else ""
+        line = f"TensorBoard's events of runs {runs} were damaged or missing: made"
+        line += " again from the log"
+        said.append(line + (f"; {lost} pictures are lost." if lost else "."))
+    return said
+
+
+def _rows(workdir: Path, block: int) -> list[dict[str, Any]]:
+    return [row for _, row in _lines(metrics_path(workdir, block))]
+
+
+def _expected_events(workdir: Path, block: int) -> dict[str, dict[str, str]]:
+    """Returns run -> file -> SHA-256 of what a finished block's runs must have."""
+    try:
+        read = json.loads(_events_path(workdir, block).read_text(encoding="utf-8"))
+        runs = read["runs"]
+        if all(isinstance(files, dict) for files in runs.values()):
+            return runs
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass
+    return {}
+
+
+def _write_expected(
+    workdir: Path, block: int, expected: Mapping[str, Mapping[str, str]]
+) -> None:
+    write_text(_events_path(workdir, block), json.dumps({"runs": expected}))
+
+
+def _are_as(folder: Path, expected: Mapping[str, str] | None) -> bool:
+    """Tells whether a folder has exactly these event files, but for finals."""
+    found = {n: d for n, d in digests(folder).items() if not n.endswith(FINALS)}
+    return expected is not None and found == expected
+
+
+def _rebuild(
+    workdir: Path,
+    one: Ended,
+    rows: Sequence[Mapping[str, Any]],
+    result: Result,
+    shown: Callable[[np.ndarray], np.ndarray],
+) -> int:
+    """Writes the events of a run anew; returns how many pictures are lost for it."""
+    lane = result.meta["runs"].index(one.run)
+    final = {name: float(values[lane]) for name, values in result.metrics.items()}
+    folder = run_folder(workdir, one.run, one.label)
+    curve = {row["step"]: row for row in rows if row["run"] == one.run}
+    earlier = event_files(folder)
+    pictures = _salvaged(earlier, curve, one.step)
+    if one.step in one.image_steps:
+        pictures.setdefault(one.step, picture_value(shown(result.images[lane])))
+    file = EventFile(folder, 0)
+    file.add([session_start(one.hparams)], 0)
+    for step in sorted({*curve, *pictures}):
+        if step in curve:
+            file.add(scalar_values(numbers_of(curve[step]), final=False), step)
+        if step in pictures:
+            file.add([pictures[step]], step)
+    file.add(scalar_values(final, final=True), one.step)
+    file.add([session_end(bool(final["alive"]))], one.step)
+    file.flush()
+    for old in earlier:
+        old.unlink(missing_ok=True)
+    return sum(n <= one.step and n not in pictures for n in set(one.image_steps))
+
+
+def _salvaged(
+    paths: Sequence[Path], curve: Mapping[int, Mapping[str, Any]], last: int
+) -> dict[int, Any]:
+    """Returns step -> picture of a run's old event files, where it is whole.
+
+    A file counts as the run's where all of its scores are those of the run's log.
+    """
+    found = {}
+    for path in paths:
+        values = [(e.step, v) for e in read_events(path) for v in e.summary.value]
+        scores = [(s, v.simple_value) for s, v in values if v.tag == "dream/score"]
+        own = {s: np.float32(numbers_of(r)["score"]) for s, r in curve.items()}
+        if any(s not in own or not _same(own[s], value) for s, value in scores):
+            continue
+        for step, value in values:
+            if value.tag != "image" or step > last:
+                continue
+            data, image = value.image.encoded_image_string, value.image
+            if is_whole_png(data):
+                found[step] = encoded_picture(data, image.height, image.width)
+    return found
+
+
+def _same(a: float, b: float) -> bool:
+    return a == np.float32(b) or (np.isnan(a) and np.isnan(b))
 
 
 class Logbook:
@@ -255,35 +369,60 @@ class Logbook:
         runs: Sequence[int],
         *,
         hparams: Sequence[Mapping[str, Any]] = (),
+        labels: Mapping[int, str] | None = None,
+        log: str | None = None,
         resumed_at: int = 0,
         tensorboard: bool = True,
     ):
         """Opens the logs, after `rewind`.
+
+        A picture of the step that it goes on from is to be given again: the events of
+        an earlier attempt are purged from that step on.
 
         Args:
           workdir: the sweep's folder.
           block: its number.
           runs: numbers of the runs in its lanes.
           hparams: name -> value of each run, for the HParams table.
-          resumed_at: steps done so far; later events of an earlier attempt are purged.
+          labels: run -> what its TensorBoard folder is named after, beside the number.
+          log: the lines logged so far, as `rewind` gave them; None reads the file.
+          resumed_at: steps done so far.
           tensorboard: write event files.
         """
-        self._block, self._runs = block, list(runs)
+        self._workdir, self._block, self._runs = workdir, block, list(runs)
+        path, labels = metrics_path(workdir, block), labels or {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._text = [_text(path) if log is None else log]
         self._events = []
         if tensorboard:
-            folders = [workdir / "tb" / run_name(run) for run in self._runs]
-            self._events = [_event_file(folder, resumed_at) for folder in folders]
-        for path, values in zip(self._events, hparams, strict=False):
-            _add(path, [_session_start(values)], 0)
-        path = metrics_path(workdir, block)
-        path.parent.mkdir(parents=True, exist_ok=True)
+            folders = [run_folder(workdir, r, labels.get(r, "")) for r in self._runs]
+            self._events = [EventFile(folder, resumed_at) for folder in folders]
+        for file, values in zip(self._events, hparams, strict=False):
+            file.add([session_start(values)], 0)
+        if tensorboard and resumed_at > 0:
+            self._log_again(resumed_at)
         self._file = path.open("a", encoding="utf-8")
+
+    def _log_again(self, step: int) -> None:
+        """Writes the events of the step that is purged and not made again."""
+        rows = [row for n in range(self._block) for row in _rows(self._workdir, n)]
+        rows += [row for _, row in _parsed(self._text[0])]
+        at = {row["run"]: row for row in rows if row["step"] == step}
+        for file, run in zip(self._events, self._runs, strict=True):
+            if run in at:
+                file.add(scalar_values(numbers_of(at[run]), final=False), step)
 
     def __enter__(self) -> "Logbook":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+
+    @property
+    def text(self) -> str:
+        """All lines of the block so far, for its checkpoint and its result."""
+        self._text = ["".join(self._text)]
+        return self._text[0]
 
     def log(self, step: int, info: DreamInfo, alive: np.ndarray) -> None:
         """Writes one line and one event per run.
@@ -293,40 +432,51 @@ class Logbook:
           info: arrays [R, ...].
           alive: [R] bool.
         """
+        lines = []
         for lane, run in enumerate(self._runs):
             row = scalars(info, lane)
             head = {"block": self._block, "run": run, "step": step}
             line = jsonable({**head, **row, "alive": bool(alive[lane])})
-            self._file.write(json.dumps(line, allow_nan=False) + "\n")
+            lines.append(json.dumps(line, allow_nan=False) + "\n")
             if self._events:
-                _add(self._events[lane], _scalars(row, final=False), step)
+                self._events[lane].add(scalar_values(row, final=False), step)
+        self._text += lines
+        self._file.write("".join(lines))
         self._file.flush()
 
     def pictures(self, step: int, pictures: Sequence[np.ndarray]) -> None:
         """Writes one uint8 picture [H, W, 3] per run."""
-        for path, picture in zip(self._events, pictures, strict=False):
-            height, width, _ = picture.shape
-            image = Summary.Image(
-                height=height,
-                width=width,
-                colorspace=3,
-                encoded_image_string=png_bytes(picture),
-            )
-            _add(path, [Summary.Value(tag="image", image=image)], step)
+        for file, picture in zip(self._events, pictures, strict=False):
+            file.add([picture_value(picture)], step)
 
     def finish(self, metrics: Sequence[Mapping[str, float]], step: int) -> None:
         """Writes the final metrics and ends the HParams session of each run.
+
+        What was logged is durable then, and its events can be told from others.
 
         Args:
           metrics: name -> value of each run; "alive" decides between the session's
             states success and failure.
           step: completed steps.
         """
-        for path, final in zip(self._events, metrics, strict=False):
-            _add(path, _scalars(final, final=True), step)
-            _add(path, [_session_end(bool(final["alive"]))], step)
+        for file, final in zip(self._events, metrics, strict=False):
+            file.add(scalar_values(final, final=True), step)
+            file.add([session_end(bool(final["alive"]))], step)
+        self.flush()
+        if self._events:
+            found = {
+                str(run): {
+                    name: digest
+                    for name, digest in digests(file.path.parent).items()
+                    if not name.endswith(FINALS)
+                }
+                for run, file in zip(self._runs, self._events, strict=True)
+            }
+            _write_expected(self._workdir, self._block, found)
 
     def flush(self) -> None:
-        """Makes the lines logged so far durable; the events are written already."""
+        """Makes what was logged so far durable."""
         self._file.flush()
         os.fsync(self._file.fileno())
+        for file in self._events:
+            file.flush()

@@ -38,13 +38,14 @@ from dreamjax.environment import write_environment
 from dreamjax.errors import require
 from dreamjax.footprint import free_memory, runs_that_fit, tree_bytes
 from dreamjax.hosts import WAIT, Hosts, Waiting, share, this_host
+from dreamjax.images import to_uint8
 from dreamjax.interrupt import Interrupted, stop_requests
-from dreamjax.logbook import merge_metrics
+from dreamjax.logbook import Ended, mend_events, mend_logs, merge_metrics
 from dreamjax.models.model import Model
 from dreamjax.paths import given_path
 from dreamjax.plan import Plan
-from dreamjax.report.artifacts import write_artifacts
-from dreamjax.report.values import key_of
+from dreamjax.report.artifacts import pictures_of, write_artifacts
+from dreamjax.report.values import key_of, labels
 from dreamjax.seeds import compare_seeds
 from dreamjax.workdir import (
     announce,
@@ -201,7 +202,9 @@ class _Shop:
             lanes = fit
         salts = sweep.salts([experiment.told(i) for i in range(len(experiment.runs))])
         weights = (variables, second)
-        self._bench = Bench(experiment, job.workdir, program, *weights, salts)
+        self._bench = Bench(
+            experiment, job.workdir, program, *weights, salts, _labels(experiment)
+        )
         seconds = time.perf_counter() - start
         self.compile_seconds += seconds
         job.report(f"compiled in {seconds:.1f} s")
@@ -337,12 +340,43 @@ def _run(
         report(line)
     files: dict[str, Path] = {}
     if hosts.leads:
-        compare_seeds(job.experiment, workdir, rows, images)
+        if experiment.config["tensorboard"]:
+            for line in mend_events(workdir, _ended(job, plan), _shown):
+                report(line)
+        for line in compare_seeds(job.experiment, workdir, rows, images):
+            report(line)
         merge_metrics(workdir)
         files = write_artifacts(job.experiment, workdir, rows, images)
         for name, path in files.items():
             report(f"{name:9} {path}")
     return Result(rows, images, files, shop.compile_seconds, shop.run_seconds)
+
+
+def _ended(job: _Sweep, plan: Plan) -> list[Ended]:
+    """Returns how the runs ended, for TensorBoard."""
+    named = _labels(job.experiment)
+    return [
+        Ended(
+            run=run,
+            block=number,
+            step=plan.blocks[number].stop,
+            label=named[run],
+            hparams=job.experiment.told(run),
+            image_steps=job.experiment.config["image_steps"],
+        )
+        for run, number in plans.last_blocks(plan, job.wanted).items()
+    ]
+
+
+def _labels(experiment: Experiment) -> dict[int, str]:
+    """Returns run -> what tells it from the others, its neuron or class first."""
+    told = [experiment.told(i) for i in range(len(experiment.runs))]
+    return dict(enumerate(labels(told, sorted(experiment.objective.hparams))))
+
+
+def _shown(images: np.ndarray) -> np.ndarray:
+    """Returns TensorBoard's picture of the images of a run."""
+    return to_uint8(pictures_of(images[None])[0])
 
 
 def renumbered(experiment: Experiment, order: Sequence[int]) -> Experiment:
@@ -391,7 +425,9 @@ def _old_plan(workdir: Path, report: Callable[[str], None]) -> Plan | None:
         if old is not None:
             report(f"{plans.PLAN} is missing: made again from {len(old.blocks)} blocks")
     if old is not None:
-        for line in shards.set_damaged_aside(workdir, len(old.blocks)):
+        blocks = [block._asdict() for block in old.blocks]
+        lines = shards.set_damaged_aside(workdir, blocks)
+        for line in lines + mend_logs(workdir, range(len(blocks))):
             report(line)
     return old
 

@@ -6,8 +6,6 @@ result is written last: a block that has one is finished.
 """
 
 import contextlib
-import json
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,12 +24,17 @@ class Result(NamedTuple):
     Attributes:
       images: [R, B, H, W, C].
       metrics: name -> [R].
-      meta: "runs", and of a sweep "hparams", "start", "stop".
+      meta: "runs", and of a sweep "hparams", "start", "stop"; "events", of each run its
+        TensorBoard files and their SHA-256.
+      log: the lines that the block logged; None where that was not recorded.
+      sha256: of all this; "" where that was not recorded.
     """
 
     images: np.ndarray
     metrics: dict[str, np.ndarray]
     meta: dict[str, Any]
+    log: str | None = None
+    sha256: str = ""
 
 
 def result_path(workdir: Path, block: int) -> Path:
@@ -54,12 +57,14 @@ def write_result(
     images: np.ndarray,
     metrics: Mapping[str, np.ndarray],
     meta: Mapping[str, Any],
+    log: str | None = None,
 ) -> None:
     """Writes a finished block; see `Result`."""
     checkpoint.save(
         path,
         {"images": images, "metrics": dict(metrics)},
         {**meta, "metrics": list(metrics)},
+        log,
     )
 
 
@@ -70,11 +75,11 @@ def read_result(path: Path) -> Result:
       ValueError: the file is damaged.
     """
     try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            meta = json.loads(str(file[checkpoint.META]))
-            names = sorted(meta.pop("metrics"))
-            leaves = [file[n] for n in sorted(file.files) if n != checkpoint.META]
-        return Result(leaves[0], dict(zip(names, leaves[1:], strict=True)), meta)
+        kept = checkpoint.read(path)
+        meta = {name: v for name, v in kept.meta.items() if name != "log"}
+        names = sorted(meta.pop("metrics"))
+        metrics = dict(zip(names, kept.leaves[1:], strict=True))
+        return Result(kept.leaves[0], metrics, meta, kept.log, kept.sha256)
     except Exception as error:
         raise ValueError(
             f"result {str(path)!r} is damaged ({error}). Delete it to run its block"
@@ -82,28 +87,41 @@ def read_result(path: Path) -> Result:
         ) from error
 
 
-def set_damaged_aside(workdir: Path, blocks: int) -> list[str]:
-    """Renames results whose checksums fail, so that their blocks are made again.
+def set_damaged_aside(workdir: Path, blocks: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Renames results that are not what was written, so that they are made again.
+
+    Args:
+      workdir: the folder.
+      blocks: what the meta of each block's result must say: "runs", "start", "stop".
 
     Returns:
       A line for each.
     """
     lines = []
-    for number in range(blocks):
+    for number, expected in enumerate(blocks):
         path = result_path(workdir, number)
-        if path.exists() and not _is_whole(path):
-            aside = path.with_name(path.name + ".damaged")
-            path.replace(aside)
-            lines.append(f"{path.name} is damaged: kept as {aside}, made again.")
+        if path.exists() and (why := _wrong(path, expected)):
+            aside = checkpoint.set_aside(path)
+            lines.append(f"{path.name} {why}: kept as {aside}, made again.")
     return lines
 
 
-def _is_whole(path: Path) -> bool:
+def _wrong(path: Path, expected: Mapping[str, Any]) -> str:
+    """Returns what is wrong with a result, or ""."""
     try:
-        with zipfile.ZipFile(path) as file:
-            return file.testzip() is None
-    except (OSError, zipfile.BadZipFile, ValueError, RuntimeError, EOFError):
-        return False
+        meta = read_result(path).meta
+    except ValueError:
+        return "is damaged"
+    return other_block(meta, expected)
+
+
+def other_block(meta: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+    """Returns in what a file's meta tells of another block, or ""."""
+    for name, value in expected.items():
+        value = list(value) if isinstance(value, tuple) else value
+        if name in meta and meta[name] != value:
+            return f"is of {name} {meta[name]}, not {value}"
+    return ""
 
 
 def outcomes(workdir: Path, plan: Plan) -> dict[tuple[int, int], Outcome]:
@@ -122,9 +140,9 @@ def outcomes(workdir: Path, plan: Plan) -> dict[tuple[int, int], Outcome]:
 
 def _metrics(path: Path) -> dict[str, np.ndarray]:
     """Returns the metrics alone, without reading the pictures."""
+    names = sorted(checkpoint.read_meta(path)["metrics"])
     with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-        names = sorted(json.loads(str(file[checkpoint.META]))["metrics"])
-        leaves = sorted(n for n in file.files if n != checkpoint.META)[1:]
+        leaves = sorted(n for n in file.files if n.startswith("leaf"))[1:]
         return {n: file[leaf] for n, leaf in zip(names, leaves, strict=True)}
 
 
@@ -227,10 +245,13 @@ def join_states(
     for run in block.runs:
         number, lane = places[run]
         if number not in files:
-            expected = like(len(plan.blocks[number].runs))
+            made = plan.blocks[number]._asdict()
             with contextlib.suppress(ValueError):
-                files[number] = checkpoint.load(state_path(workdir, number), expected)
+                expected = like(len(made["runs"]))
+                tree, meta = checkpoint.load(state_path(workdir, number), expected)
+                if not other_block(meta, made):
+                    files[number] = tree
         if number not in files:
             return None
-        picked.append(jax.tree.map(lambda x, i=lane: x[i], files[number][0]))
+        picked.append(jax.tree.map(lambda x, i=lane: x[i], files[number]))
     return jax.tree.map(lambda *rows: np.stack(rows), *picked)

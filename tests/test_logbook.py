@@ -12,15 +12,14 @@ from tensorboardX.proto.api_pb2 import STATUS_FAILURE, STATUS_SUCCESS
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
+from dreamjax.events import run_folder, tag
 from dreamjax.logbook import (
     Logbook,
     jsonable,
     merge_metrics,
     metrics_path,
     rewind,
-    run_name,
     scalars,
-    tag,
 )
 from dreamjax.types import DreamInfo
 
@@ -46,7 +45,7 @@ def read_events(path: Path) -> list[Event]:
 
 
 def files_of(workdir: Path, run: int) -> list[Path]:
-    return sorted((workdir / "tb" / run_name(run)).iterdir())
+    return sorted(run_folder(workdir, run).iterdir())
 
 
 def events_of(workdir: Path, run: int) -> list[Event]:
@@ -109,7 +108,7 @@ def test_scalars_are_means_over_the_images_of_one_run():
 
 def test_tags_put_curves_first_in_time_series_and_finals_first_in_hparams():
     assert tag("score") == "dream/score"
-    assert tag("score", final=True) == "dream-final/score"
+    assert tag("score", final=True) == "dream-final-score/score"
     assert tag("penalty/tv") == "penalty/tv"
     assert tag("penalty/tv", final=True) == "penalty-final/tv"
     # Time Series sorts groups, the HParams table whole tags, by character code.
@@ -187,7 +186,7 @@ def test_hparams_session_holds_values_types_and_final_metrics(tmp_path):
     with Logbook(tmp_path, 0, [0, 1], hparams=hparams) as book:
         book.finish(metrics, 128)
     assert scalars_of(tmp_path, 0) == {
-        "dream-final/score": [(128, 7.0)],
+        "dream-final-score/score": [(128, 7.0)],
         "penalty-final/tv": [(128, 0.25)],
         "dream-final/alive": [(128, 1.0)],
     }
@@ -209,10 +208,8 @@ def test_hparams_session_holds_values_types_and_final_metrics(tmp_path):
     assert [end.status for end in ends] == [STATUS_SUCCESS, STATUS_FAILURE]
 
 
-@pytest.mark.parametrize(("resumed_at", "purged"), [(0, 0), (4, 5)])
-def test_a_resume_purges_later_events_and_overwrites_no_file(
-    tmp_path, resumed_at, purged
-):
+@pytest.mark.parametrize("resumed_at", [0, 4])
+def test_a_resume_purges_later_events_and_overwrites_no_file(tmp_path, resumed_at):
     with Logbook(tmp_path, 0, [0]) as book:
         for step in range(1, 7):
             book.log(step, info([[float(step)]]), ALIVE)
@@ -223,10 +220,10 @@ def test_a_resume_purges_later_events_and_overwrites_no_file(
     last = read_events(files[-1])
     assert last[0].file_version == "brain.Event:2"
     assert last[1].session_log.status == SessionLog.START
-    assert last[1].step == purged
-    assert [event.step for event in last[2:]] == [resumed_at + 1]
-    if resumed_at:  # from step 0 on, the same second and name may replace the file
-        assert files[0].read_bytes() == old
+    assert last[1].step == resumed_at
+    again = [resumed_at] if resumed_at else []  # what was purged and not made again
+    assert [event.step for event in last[2:]] == [*again, resumed_at + 1]
+    assert files[0].read_bytes() == old
 
 
 def test_no_tensorboard_leaves_the_lines_only(tmp_path):
@@ -258,7 +255,7 @@ def test_lanes_beyond_the_runs_are_not_logged(tmp_path):
     with Logbook(tmp_path, 0, [7]) as book:
         book.log(1, info([[1.0], [2.0], [2.0]]), np.ones(3, bool))
     assert [row["run"] for row in lines_of(tmp_path)] == [7]
-    assert [path.name for path in (tmp_path / "tb").iterdir()] == ["run_0007"]
+    assert [path.name for path in (tmp_path / "tb").iterdir()] == ["0007"]
 
 
 def test_non_finite_numbers_are_text_in_json_and_themselves_in_events(tmp_path):

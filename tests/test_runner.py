@@ -98,7 +98,8 @@ def test_environment_is_written(finished):
 def test_every_run_has_its_tensorboard_folder(finished):
     workdir, _, _ = finished
     folders = sorted(path.name for path in (workdir / "tb").iterdir())
-    assert folders == [f"run_{i:04d}" for i in range(6)]
+    units, weights = (0, 1, 2) * 2, ("0",) * 3 + ("0.5",) * 3
+    assert folders == [f"{i:04d} unit={units[i]} tv={weights[i]}" for i in range(6)]
 
 
 def test_picture_holds_its_recipe(finished):

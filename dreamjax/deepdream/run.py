@@ -39,14 +39,28 @@ from dreamjax.files import write_bytes, write_text
 from dreamjax.images import png_bytes, to_uint8
 from dreamjax.inputs import find_images, load_photo
 from dreamjax.interrupt import Interrupted, stop_requests
-from dreamjax.logbook import Logbook, merge_metrics, rewind
+from dreamjax.logbook import (
+    Ended,
+    Logbook,
+    mend_events,
+    mend_logs,
+    merge_metrics,
+    rewind,
+)
 from dreamjax.memory import return_memory
 from dreamjax.models.model import Model
 from dreamjax.panorama import require_panorama
 from dreamjax.paths import given_path
 from dreamjax.report.artifacts import write_artifacts
 from dreamjax.report.panorama_page import data_url, panorama_page
-from dreamjax.shards import collect, result_path, write_result
+from dreamjax.report.values import labels
+from dreamjax.shards import (
+    collect,
+    other_block,
+    result_path,
+    set_damaged_aside,
+    write_result,
+)
 from dreamjax.types import Array, DreamInfo
 from dreamjax.workdir import claim, locked
 
@@ -175,6 +189,10 @@ def _make(
     with locked(folder):
         claim(folder, experiment.config)
         write_environment(folder)
+        parts = [{"runs": block} for block in blocks]
+        lines = set_damaged_aside(folder, parts) + mend_logs(folder, range(len(blocks)))
+        for line in lines:
+            report(line)
         todo = [i for i in range(len(blocks)) if not result_path(folder, i).exists()]
         height, width = photo.shape[:2]
         said = f"{name} ({height} × {width}): {config['objective']} of"
@@ -187,6 +205,9 @@ def _make(
             _block(easel, photo, folder, i, blocks[i])
         told = functools.partial(_told, experiment)
         rows, images = collect(folder, dict(enumerate(blocks)), told)
+        if config["tensorboard"]:
+            for line in mend_events(folder, _ended(easel, blocks), _shown):
+                report(line)
         merge_metrics(folder)
         shown = finished(config, images, photo)
         files = write_artifacts(
@@ -218,9 +239,11 @@ def _block(
 ) -> None:
     """Dreams one block of runs to its end, octave by octave."""
     config, experiment = easel.experiment.config, easel.experiment
-    passage = _passage(easel, folder, number, len(runs))
+    passage, log = _passage(easel, folder, number, runs)
     steps, first = config["steps"], 0 if passage is None else passage.octave
-    rewind(folder, number, first * steps)
+    log, said = rewind(folder, number, first * steps, log)
+    if said:
+        print(said, file=sys.stderr)
     with (
         stop_requests() as stop,
         tqdm(
@@ -235,6 +258,8 @@ def _block(
             number,
             runs,
             hparams=[_told(experiment, run) for run in runs],
+            labels=_labels(experiment),
+            log=log,
             resumed_at=first * steps,
             tensorboard=config["tensorboard"],
         ) as book,
@@ -249,13 +274,18 @@ def _block(
                 score = float(np.nanmean(info.score))
                 bar.set_postfix(octave=octave + 1, score=f"{score:.3g}")
 
-        def after(passage: Passage) -> None:
+        def show(passage: Passage) -> None:
             if config["tensorboard"]:
-                pictures = [to_uint8(_small(image)) for image in passage.images]
-                book.pictures(passage.octave * steps, pictures)
+                book.pictures(
+                    passage.octave * steps, [_shown(image) for image in passage.images]
+                )
+
+        def after(passage: Passage) -> None:
+            show(passage)
             book.flush()
             saved = _saved(folder, number, passage.octave)
-            checkpoint.save(saved, (passage.images, passage.alive), {})
+            meta = {"runs": runs, "octave": passage.octave}
+            checkpoint.save(saved, (passage.images, passage.alive), meta, book.text)
             _saved(folder, number, passage.octave - 1).unlink(missing_ok=True)
             if stop and passage.octave < len(easel.sizes):
                 raise Interrupted(
@@ -263,6 +293,8 @@ def _block(
                     f" saved in {saved}. The same command goes on from there."
                 )
 
+        if passage is not None:
+            show(passage)
         keys = keys_of(easel, runs, 0)
         made = easel.dream(photo, runs, keys, watch=watch, after=after, passage=passage)
         before = easel.score(photo, np.repeat(photo[None], len(runs), axis=0), runs)
@@ -280,8 +312,9 @@ def _block(
             [{n: float(v[i]) for n, v in metrics.items()} for i in range(len(runs))],
             len(easel.sizes) * steps,
         )
-        book.flush()
-    write_result(result_path(folder, number), made.images, metrics, {"runs": runs})
+        write_result(
+            result_path(folder, number), made.images, metrics, {"runs": runs}, book.text
+        )
     _saved(folder, number, len(easel.sizes)).unlink(missing_ok=True)
 
 
@@ -289,16 +322,59 @@ def _saved(folder: Path, block: int, octave: int) -> Path:
     return folder / "checkpoints" / f"block_{block:04d}_octave_{octave}.npz"
 
 
-def _passage(easel: Easel, folder: Path, block: int, runs: int) -> Passage | None:
-    """Returns where an interrupted dream had got to, or None."""
+def _passage(
+    easel: Easel, folder: Path, block: int, runs: Sequence[int]
+) -> tuple[Passage | None, str | None]:
+    """Returns where an interrupted dream had got to, or None, and its log till then.
+
+    A checkpoint that is damaged is set aside, and said.
+    """
     for octave in range(len(easel.sizes), 0, -1):
         saved = _saved(folder, block, octave)
-        if saved.exists():
-            shape = (runs, *easel.sizes[octave - 1], 3)
-            like = (np.zeros(shape, np.float32), np.zeros(runs, bool))
-            (images, alive), _ = checkpoint.load(saved, like)
-            return Passage(octave, images, alive)
-    return None
+        if not saved.exists():
+            continue
+        shape = (len(runs), *easel.sizes[octave - 1], 3)
+        like = (np.zeros(shape, np.float32), np.zeros(len(runs), bool))
+        try:
+            kept = checkpoint.read(saved)
+            why = other_block(kept.meta, {"runs": list(runs), "octave": octave})
+        except checkpoint.Damaged as error:
+            why = f"is damaged ({error})"
+        if why:
+            aside = checkpoint.set_aside(saved)
+            print(f"{saved.name} {why}: kept as {aside}, made again.", file=sys.stderr)
+            continue
+        images, alive = checkpoint.unpacked(saved, kept, like)
+        return Passage(octave, images, alive), kept.log
+    return None, ""
+
+
+def _ended(easel: Easel, blocks: Sequence[Sequence[int]]) -> list[Ended]:
+    """Returns how the runs ended, for TensorBoard."""
+    experiment, steps = easel.experiment, easel.experiment.config["steps"]
+    named, octaves = _labels(experiment), len(easel.sizes)
+    return [
+        Ended(
+            run=run,
+            block=number,
+            step=octaves * steps,
+            label=named[run],
+            hparams=_told(experiment, run),
+            image_steps=[octave * steps for octave in range(1, octaves + 1)],
+        )
+        for number, runs in enumerate(blocks)
+        for run in runs
+    ]
+
+
+def _labels(experiment: Experiment) -> dict[int, str]:
+    told = [_told(experiment, run) for run in range(len(experiment.runs))]
+    return dict(enumerate(labels(told)))
+
+
+def _shown(image: np.ndarray) -> np.ndarray:
+    """Returns TensorBoard's picture of a dream [H, W, C], or of one [1, H, W, C]."""
+    return to_uint8(_small(image.reshape(image.shape[-3:])))
 
 
 def _small(image: np.ndarray) -> np.ndarray:

@@ -17,13 +17,13 @@ from dreamjax.build import PHOTOS
 from dreamjax.config import base_config, plain, shrink
 from dreamjax.environment import environment
 from dreamjax.errors import choose
+from dreamjax.events import write_events
 from dreamjax.figures import record
 from dreamjax.figures.layers import layer_like
 from dreamjax.files import write_bytes, write_text
 from dreamjax.images import load_image
 from dreamjax.inputs import pictures_under
 from dreamjax.labels import ASSETS
-from dreamjax.logbook import write_events
 from dreamjax.models.model import Model
 from dreamjax.models.source import find
 from dreamjax.models.zoo import find_port

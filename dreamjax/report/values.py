@@ -92,6 +92,20 @@ def shorts(values: Sequence[Any]) -> list[str]:
     return [short(value, 17) for value in values]
 
 
+def labels(told: Sequence[Mapping[str, Any]], first: Sequence[str] = ()) -> list[str]:
+    """Returns what tells each run from the others: "unit=56 tv=400".
+
+    Args:
+      told: the hyperparameters of each run.
+      first: names that come first where they vary.
+    """
+    rows = [{"hparams": one} for one in told]
+    vary = varying(rows)
+    shown = [name for name in first if name in vary]
+    shown += [name for name in vary if name not in shown]
+    return [" ".join(parts(row, shown)) for row in rows]
+
+
 def parts(row: Row, shown: Sequence[str]) -> tuple[str, ...]:
     """Returns ("tv=0.1", "decay=0") for the hyperparameters named in `shown`."""
     return tuple(f"{name}={short(get(row, name))}" for name in shown)
