@@ -65,8 +65,13 @@ def run_folder(workdir: Path, run: int, label: str = "") -> Path:
 
 
 def event_files(folder: Path) -> list[Path]:
-    """Returns our event files of a run, in the order in which TensorBoard reads them."""
+    """Returns our event files of a run in the order in which TensorBoard reads them."""
     return sorted(p for p in folder.glob(f"{PREFIX}.*") if OURS.fullmatch(p.name))
+
+
+def final_files(folder: Path) -> list[Path]:
+    """Returns those that `add_finals` wrote."""
+    return [path for path in event_files(folder) if path.name.endswith(FINALS)]
 
 
 class EventFile:
@@ -83,10 +88,8 @@ class EventFile:
         Final metrics that were added after the run's end go: it ends anew.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        there = event_files(folder)
-        for path in there:
-            if path.name.endswith(FINALS):
-                path.unlink()
+        for path in final_files(folder):
+            path.unlink()
         there = event_files(folder)
         at = max((_last_time(path) for path in there), default=0.0)
         newest = max((_number(path) for path in there), default=0)

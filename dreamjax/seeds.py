@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dreamjax.build import Experiment
-from dreamjax.events import add_finals
+from dreamjax.events import add_finals, final_files
 from dreamjax.files import write_text
 from dreamjax.metrics.seeds import Features, make_describe, seed_metrics, tap_of
 from dreamjax.models.model import tap_shapes
@@ -73,6 +73,10 @@ def _are_there(
     workdir: Path, events: Mapping[str, str], metrics: Sequence[Mapping[str, float]]
 ) -> bool:
     """Tells whether the events of all metrics are what was written."""
+    folders = {(workdir / name).parent for name in events}
+    found = {path for folder in folders for path in final_files(folder)}
+    if found != {workdir / name for name in events}:
+        return False
     if len(events) != sum(bool(one) for one in metrics):
         return False
     try:
