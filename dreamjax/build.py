@@ -97,6 +97,7 @@ def build(
     model: Model | None = None,
     *,
     given: Mapping[str, np.ndarray] | None = None,
+    tiled: bool = False,
 ) -> Experiment:
     """Returns the experiment that a config describes.
 
@@ -105,6 +106,8 @@ def build(
       model: the network; None loads config["model"].
       given: pictures [H, W, C] in [0, 1] by the names that hyperparameters call them
         by, instead of files. Those of one hyperparameter have one size.
+      tiled: the network sees tiles of the image, which are filled up to what it can
+        take, so that the image may be smaller.
 
     Raises:
       ValueError: naming the key, its value and what is allowed.
@@ -115,7 +118,12 @@ def build(
     choose("precision", config["precision"], PRECISIONS)
     model = models.load(config["model"]) if model is None else model
     model = in_precision(model, config["precision"])
-    check_size(model.record, size)
+    least = model.record.min_size if tiled else 1
+
+    def seen(shape: tuple[int, int]) -> tuple[int, int]:
+        return max(shape[0], least), max(shape[1], least)
+
+    check_size(model.record, seen(size))
     runs = sweep.expand(
         config["hparams"],
         mode=config["sweep"],
@@ -124,7 +132,7 @@ def build(
         draws=config["draws"],
     )
 
-    shapes = tap_shapes(model, size)
+    shapes = tap_shapes(model, seen(size))
     parsed = text.parse_objective(
         config["objective"],
         hparams=config["hparams"],
@@ -204,7 +212,7 @@ def build(
     _check_optimizer(pieces, config)
     first: HParams = {name: jnp.asarray(rows[0]) for name, rows in values.items()}
     shape = (*size, config["channels"])
-    view = output_shape(pieces.transform, shape, first)[:2]
+    view = seen(output_shape(pieces.transform, shape, first)[:2])
     check_size(model.record, view)
     view_shapes = tap_shapes(model, view)
     check_taps(model.record, aims, view_shapes, view)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from dreamjax.errors import require
@@ -102,7 +102,29 @@ def decode(
     Raises:
       ValueError: as `load_image`.
     """
-    path = given_path("path", path)
+    with _opened(given_path("path", path)) as file:
+        return _decode(file, place)
+
+
+def picture_size(path: str | Path) -> tuple[int, int]:
+    """Returns (height, width) of the upright picture; only the file's head is read.
+
+    Raises:
+      ValueError: as `load_image`, but a file that is damaged behind its head is not
+        found out.
+    """
+    with _opened(given_path("path", path)) as file:
+        try:
+            turned = file.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+        except _UNREADABLE:
+            turned = False
+        turned = turned and file.format != "TIFF"  # whose size Pillow gives upright
+        return file.size if turned else file.size[::-1]
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Opens a picture, not decoded; whatever is wrong with it is one ValueError."""
     if path.is_dir():
         raise ValueError(
             f"path={str(path)!r} is a directory: give one {_ACCEPTED} file."
@@ -112,7 +134,16 @@ def decode(
     if not path.is_file():
         raise ValueError(f"path={str(path)!r} is no regular file: give a {_ACCEPTED}.")
     try:
-        return _decode(path, place)
+        with warnings.catch_warnings():
+            # Damaged EXIF data and the like; and sizes, for which there is MAX_PIXELS.
+            warnings.simplefilter("ignore")
+            Image.init()
+            formats = [name for name in FORMATS if name in Image.OPEN]  # WebP: optional
+            with Image.open(path, formats=formats) as file:
+                width, height = file.size
+                if width * height > MAX_PIXELS:
+                    raise ValueError(f"it has {width} x {height} pixels")
+                yield file
     except _UNREADABLE as error:
         raise ValueError(
             f"path={str(path)!r} cannot be read as an image ({_reason(error, path)})."
@@ -187,32 +218,23 @@ def _target(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
 
 
 def _decode(
-    path: Path, place: Callable[[int, int], Placed | None] | None
+    file: Image.Image, place: Callable[[int, int], Placed | None] | None
 ) -> np.ndarray:
-    with warnings.catch_warnings():
-        # Damaged EXIF data and the like; and sizes, for which there is MAX_PIXELS.
-        warnings.simplefilter("ignore")
-        Image.init()
-        formats = [name for name in FORMATS if name in Image.OPEN]  # WebP is optional
-        with Image.open(path, formats=formats) as file:
-            width, height = file.size
-            if width * height > MAX_PIXELS:
-                raise ValueError(f"it has {width} x {height} pixels")
-            file.load()
-            _turn_upright(file)
-            width, height = file.size
-            placed = None if place is None else place(height, width)
-            size = (height, width) if placed is None else placed[0]
-            image, last = np.empty((*size, 3), np.float32), None
-            for channel, plane in enumerate(_planes(file)):
-                if plane is last:  # gray: once is enough
-                    image[:, :, channel] = image[:, :, channel - 1]
-                elif placed is None:
-                    image[:, :, channel] = plane
-                else:
-                    image[:, :, channel] = _resized(plane, *placed)
-                last = plane
-            return image
+    file.load()
+    _turn_upright(file)
+    width, height = file.size
+    placed = None if place is None else place(height, width)
+    size = (height, width) if placed is None else placed[0]
+    image, last = np.empty((*size, 3), np.float32), None
+    for channel, plane in enumerate(_planes(file)):
+        if plane is last:  # gray: once is enough
+            image[:, :, channel] = image[:, :, channel - 1]
+        elif placed is None:
+            image[:, :, channel] = plane
+        else:
+            image[:, :, channel] = _resized(plane, *placed)
+        last = plane
+    return image
 
 
 def _turn_upright(file: Image.Image) -> None:

@@ -1,15 +1,18 @@
 """Photos as people name them: a file, a folder, a glob, or a list of these."""
 
 import glob
+import itertools
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from dreamjax.errors import require
-from dreamjax.images import MAX_PIXELS, Placed, decode
+from dreamjax.images import MAX_PIXELS, Placed, decode, picture_size
 from dreamjax.paths import given_path
 
 READABLE = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".gif", ".bmp")
@@ -17,8 +20,14 @@ READABLE += (".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
 UNREADABLE = (".heic", ".heif", ".avif")
 
 SUFFIXES = frozenset(READABLE + UNREADABLE)
-"""What counts as a picture in a folder and in a glob, whatever its case. Those that
-cannot be read are among them so that they are reported, not passed over."""
+"""What counts as a picture in a folder and in a glob, whatever its case: of photos, of
+a clip's frames, of what is mined. Those that cannot be read are among them so that they
+are reported, not passed over."""
+
+CLIPS = (".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".webm", ".mkv", ".avi", ".ts")
+CLIPS += (".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".wmv", ".asf", ".flv", ".ogv")
+"""Suffixes of video files, whatever their case. A video is told by its content; these
+only serve to say that a clip was given where photos are wanted, and the reverse."""
 
 Patterns = str | Path | Iterable[str | Path]
 
@@ -77,6 +86,81 @@ def pictures_under(folder: str | Path) -> list[Path]:
     return sorted(found, key=lambda path: path.parts)
 
 
+def distinct_names(paths: Sequence[str | Path]) -> list[str]:
+    """Returns a name for each file, all different: what its output is called.
+
+    A name is the file's own without its suffix. Files that would share one get the
+    folders before it too, as few as tell them apart: `a/1.jpg`, `b/1.jpg` are `a_1` and
+    `b_1`. Files of one folder that differ in their suffix only keep it. Names that
+    differ only in case or in the form of their accents count as equal, since some file
+    systems take them for one; where nothing else tells two files apart they are
+    numbered.
+
+    Args:
+      paths: different files; the names of some do not depend on the order of all.
+    """
+    whole = [Path(os.path.abspath(path)) for path in paths]
+    stems = [_folded([*path.parts[1:-1], path.stem]) for path in whole]
+    last = [
+        path.name if stems.count(stem) > 1 else path.stem
+        for path, stem in zip(whole, stems, strict=True)
+    ]
+    parts = [[*path.parts[1:-1], name] for path, name in zip(whole, last, strict=True)]
+    depth = [1] * len(parts)
+
+    def names() -> list[str]:
+        return ["_".join(p[-d:]) for p, d in zip(parts, depth, strict=True)]
+
+    while True:
+        growing = [
+            i
+            for same in _shared(names())
+            if len({_folded(parts[i]) for i in same}) > 1
+            for i in same
+            if depth[i] < len(parts[i])
+        ]
+        if not growing:
+            return _numbered(names())
+        for i in growing:
+            depth[i] += 1
+
+
+def path_names(path: str | Path) -> Iterator[str]:
+    """Yields names of a file, the shortest first: its own, and folders before it.
+
+    `photos/a/1.jpg` is `1`, `a_1`, `photos_a_1`, …; then `1_2`, `1_3`, … without end.
+    """
+    path = Path(os.path.abspath(path))
+    parts = [*path.parts[1:-1], path.stem]
+    for depth in range(1, len(parts) + 1):
+        yield "_".join(parts[-depth:])
+    for number in itertools.count(2):
+        yield f"{path.stem}_{number}"
+
+
+def _folded(parts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(unicodedata.normalize("NFC", part).casefold() for part in parts)
+
+
+def _shared(names: Sequence[str]) -> list[list[int]]:
+    """Returns the positions of names that are shared, a list for each such name."""
+    found = defaultdict(list)
+    for i, key in enumerate(_folded(names)):
+        found[key].append(i)
+    return [same for same in found.values() if len(same) > 1]
+
+
+def _numbered(names: list[str]) -> list[str]:
+    """Returns the names, those that come again with _2, _3 … behind them."""
+    taken = set(_folded(names))
+    for _, *others in _shared(names):
+        for i in others:
+            own = (f"{names[i]}_{number}" for number in itertools.count(2))
+            names[i] = next(name for name in own if _folded([name])[0] not in taken)
+            taken.add(_folded([names[i]])[0])
+    return names
+
+
 def natural_key(path: str | Path) -> tuple:
     """Returns what to sort by, so that numbers in names count as numbers.
 
@@ -122,6 +206,20 @@ def load_images(
         report(f"{len(skipped)} of {good + len(skipped)} pictures skipped: {names}")
 
 
+def photo_size(
+    path: str | Path, *, longest: int | None = None, enlarge: bool = False
+) -> tuple[int, int]:
+    """Returns the (height, width) that `load_photo` gives, without decoding the file.
+
+    Args and errors as in `load_photo`; a file that is damaged behind its header is not
+    found out.
+    """
+    _check_longest(longest)
+    height, width = picture_size(path)
+    placed = _fitted(height, width, longest, enlarge)
+    return (height, width) if placed is None else placed[0]
+
+
 def load_photo(
     path: str | Path, *, longest: int | None = None, enlarge: bool = False
 ) -> np.ndarray:
@@ -142,10 +240,14 @@ def load_photo(
       ValueError: for a file that cannot be read, and for a size that is not a positive
         int or makes more than `MAX_PIXELS` pixels.
     """
+    _check_longest(longest)
+    return decode(path, lambda height, width: _fitted(height, width, longest, enlarge))
+
+
+def _check_longest(longest: int | None) -> None:
     if longest is not None:
         whole = isinstance(longest, int | np.integer) and not isinstance(longest, bool)
         require(whole and longest >= 1, "longest", longest, "give pixels, 1 or more")
-    return decode(path, lambda height, width: _fitted(height, width, longest, enlarge))
 
 
 def _fitted(
@@ -174,9 +276,15 @@ def _matches(pattern: str) -> list[Path]:
         where, found = "finds", [Path(name) for name in names]
     pictures = [p for p in found if p.suffix.lower() in SUFFIXES and not p.is_dir()]
     if not pictures:
+        clips = sum(p.suffix.lower() in CLIPS for p in found)
         raise ValueError(
-            f"pattern={pattern!r} {where} no picture. A picture ends in"
-            f" {', '.join(READABLE)}; subfolders are searched with **."
+            f"pattern={pattern!r} {where} no picture"
+            + (
+                f", but {clips} video files, which experiments.video dreams"
+                * bool(clips)
+            )
+            + f". A picture ends in {', '.join(READABLE)}; subfolders are searched"
+            " with **."
         )
     return pictures
 

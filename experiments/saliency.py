@@ -8,9 +8,20 @@ Prints the five most likely classes. Writes, as PNG beside each other in --out: 
 saliency map max |∂S/∂x|, its mean over ten views, the signed gradient, and Grad-CAM
 over the photo; --rule=deconv or guided passes the gradient as a DeconvNet or guided
 backpropagation does. About 10 seconds on 2 CPU cores.
+
+The maps are called after the photo; where the folder holds maps of another photo of
+that name, or of other settings, they get a name of their own. What a map was made of
+stands in it, as its text `saliency`.
 """
 
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
 from absl import flags
+from PIL import Image
 
 from dreamjax import models
 from dreamjax.build import picture_path
@@ -23,6 +34,7 @@ from dreamjax.figures.maps import (
 )
 from dreamjax.files import write_bytes
 from dreamjax.images import load_image, png_bytes
+from dreamjax.inputs import path_names
 from dreamjax.labels import class_index
 from dreamjax.models.layers import RULES
 
@@ -33,6 +45,7 @@ TARGET = flags.DEFINE_string("target", None, "A class; the most likely if not gi
 SIZE = flags.DEFINE_list("size", None, "Height,width in pixels; the network's own.")
 OUT = path_flag("out", "results/runs/saliency", "Folder.")
 SHOWN = 5  # classes
+TEXT = "saliency"  # keyword of the text in a map that says what it was made of
 
 
 def main(arguments: list[str]) -> int:
@@ -42,17 +55,64 @@ def main(arguments: list[str]) -> int:
     use_compile_cache()
     model = models.load(MODEL.value)
     size = image_size(SIZE.value, model.record.size)
-    image = load_image(picture_path(IMAGE.value), size)
+    picture = picture_path(IMAGE.value)
+    image = load_image(picture, size)
     order, p = top_classes(model, image[None], SHOWN)
     for index, chance in zip(order[0], p[0], strict=True):
         print(f"{chance:6.1%}  {class_name(model, index)}")
     target = int(order[0, 0])
     if TARGET.value is not None:
         target = class_index(TARGET.value, model.record.labels)
-    for name, picture in class_maps(model, image, target, RULE.value).items():
-        path = OUT.value / f"{picture_path(IMAGE.value).stem}_{target}_{name}.png"
-        print(write_bytes(path, png_bytes(picture)))
+    about = {
+        "picture": hashlib.sha256(picture.read_bytes()).hexdigest(),
+        "network": model.record.name,
+        "weights": model.record.sha256,
+        "size": list(size),
+    }
+    maps = class_maps(model, image, target, RULE.value)
+    ends = [f"_{target}_{name}.png" for name in maps]
+    stem = free_stem(OUT.value, picture, ends, about)
+    for end, drawn in zip(ends, maps.values(), strict=True):
+        data = png_bytes(drawn, {TEXT: json.dumps(about)})
+        print(write_bytes(OUT.value / f"{stem}{end}", data))
     return 0
+
+
+def free_stem(
+    folder: Path, picture: Path, ends: Sequence[str], about: Mapping[str, Any]
+) -> str:
+    """Returns what the maps of a picture are called, so that none replaces another's.
+
+    The picture's name; where maps of the same picture under other settings have that
+    name, the settings too; where those of another picture have it, as many folders
+    before it as it takes.
+
+    Args:
+      folder: of the maps.
+      picture: its file.
+      ends: what follows in the names of the maps.
+      about: what the maps are made of.
+    """
+    settings = f"{about['network']}_{'x'.join(map(str, about['size']))}"
+    for name in path_names(picture):
+        for stem in (name, f"{name}_{settings}"):
+            paths = [folder / f"{stem}{end}" for end in ends]
+            there = [_about(path) for path in paths if path.exists()]
+            if all(other == about for other in there):
+                return stem
+            if any(other.get("picture") != about["picture"] for other in there):
+                break
+    raise AssertionError  # names do not end
+
+
+def _about(path: Path) -> dict[str, Any]:
+    """Returns what a map was made of, as far as it says so."""
+    try:
+        with Image.open(path, formats=("PNG",)) as file:
+            found = json.loads(file.text.get(TEXT, "{}"))
+    except (OSError, ValueError, SyntaxError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 if __name__ == "__main__":

@@ -10,8 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
+from dreamjax.deepdream import run as dream_run
 from dreamjax.deepdream.config import check_dream, dream_config
 from dreamjax.deepdream.film import film, moved
 from dreamjax.deepdream.finish import blended, keep_color
@@ -22,6 +24,7 @@ from dreamjax.deepdream.studio import (
     make_painter,
     open_studio,
 )
+from dreamjax.inputs import load_photo
 from dreamjax.models import load
 from dreamjax.models.layers import PLAIN
 from dreamjax.panorama import seam
@@ -199,8 +202,6 @@ def test_frames_have_draws_of_their_own():
 
 
 def test_a_mask_says_where(tmp_path):
-    from PIL import Image
-
     half = np.zeros((40, 48, 3), np.uint8)
     half[:, 24:] = 255
     Image.fromarray(half).save(tmp_path / "mask.png")
@@ -251,8 +252,6 @@ def test_a_dream_is_made_again_from_its_recipe(photos, tmp_path, monkeypatch, ca
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     """A folder of two photos and one broken file."""
-    from PIL import Image
-
     folder = tmp_path_factory.mktemp("photos")
     for i, (h, w) in enumerate([(40, 56), (64, 48)]):
         picture = (255 * noise(h, w, i)).astype(np.uint8)
@@ -281,6 +280,73 @@ def test_a_folder_is_dreamed_and_its_broken_file_skipped(photos, tmp_path):
     again = dream(config, tmp_path, report=said.append)
     assert sum("nothing to dream" in line for line in said) == 2
     assert np.array_equal(again[0].images, results[0].images)
+
+
+def test_a16_photos_of_one_name_are_all_dreamed(tmp_path):
+    for i, folder in enumerate("abcd"):
+        (tmp_path / "cards" / folder).mkdir(parents=True)
+        pixels = (255 * noise(24, 24, i)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "cards" / folder / "IMG_0001.png")
+    said = []
+    config = config_of(image=f"{tmp_path}/cards/**/*.png", steps=1)
+    results = dream(config, tmp_path / "out", report=said.append)
+    names = [f"{folder}_IMG_0001" for folder in "abcd"]
+    assert [result.folder.name for result in results] == names
+    assert all((tmp_path / "out" / name / "sheet.png").exists() for name in names)
+    assert said[-1] == "4 of 4 photos dreamed"
+    assert not np.array_equal(results[0].photo, results[1].photo)
+
+
+def test_c3_a_thin_photo_is_named_and_skipped(tmp_path, monkeypatch):
+    """Judged by its head; and the others are decoded one at a time."""
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (1, 160)).save(tmp_path / "in" / "a_thin.png")
+    for i in range(2):
+        pixels = (255 * noise(24, 24, i)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "in" / f"b{i}.png")
+    events = []
+    monkeypatch.setattr(
+        dream_run,
+        "load_photo",
+        lambda path, **options: events.append(path.name) or load_photo(path, **options),
+    )
+
+    def report(line):
+        events.append(line)
+
+    config = config_of(image=str(tmp_path / "in"), steps=1)
+    results = dream(config, tmp_path / "out", report=report)
+    assert [result.folder.name for result in results] == ["b0", "b1"]
+    assert "a_thin.png" in events[0] and "size=(160, 1)" in events[0]
+    assert events.index("b1.png") > events.index("b0.png") + 3  # b0 was dreamed first
+    assert events[-1].startswith("2 of 3 photos dreamed, skipped: ")
+    with pytest.raises(ValueError, match=r"a_thin\.png.*size=\(160, 1\)"):
+        config.image = str(tmp_path / "in" / "a_thin.png")
+        dream(config, tmp_path / "alone", report=report)
+
+
+def test_c3_a_photo_damaged_behind_its_head_is_skipped(tmp_path):
+    (tmp_path / "in").mkdir()
+    for i in range(2):
+        pixels = (255 * noise(24, 24, i)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "in" / f"{i}.png")
+    whole = (tmp_path / "in" / "0.png").read_bytes()
+    (tmp_path / "in" / "0.png").write_bytes(whole[: len(whole) // 2])
+    said = []
+    config = config_of(image=str(tmp_path / "in"), steps=1)
+    (result,) = dream(config, tmp_path / "out", report=said.append)
+    assert result.folder == tmp_path / "out" / "1"
+    assert said[-1].startswith("1 of 2 photos dreamed, skipped: ")
+
+
+@pytest.mark.parametrize("shape", [(7, 60), (60, 3), (5, 5)])
+def test_c3_sides_shorter_than_the_network_takes_are_mirrored(shape):
+    """The network takes 8 px: what is missing is the picture mirrored."""
+    model, photo = tiny_model(), noise(*shape)
+    config = config_of(transforms="", steps=1)
+    dreamed = make_painter(open_studio(config, [shape], model), shape)(photo)
+    assert dreamed.shape == (*shape, 3)
+    assert np.isfinite(dreamed).all() and np.abs(dreamed - photo).max() > 1e-3
 
 
 def test_a_dream_is_killed_and_goes_on(photos, tmp_path):

@@ -8,7 +8,13 @@ from PIL import Image
 
 from dreamjax import inputs
 from dreamjax.images import load_image, png_bytes
-from dreamjax.inputs import find_images, load_images, load_photo
+from dreamjax.inputs import (
+    distinct_names,
+    find_images,
+    load_images,
+    load_photo,
+    photo_size,
+)
 
 DOT = png_bytes(np.full((2, 3, 3), 200, np.uint8))
 
@@ -239,3 +245,54 @@ def test_deep_gray_and_transparency_are_resized_too(tmp_path):
     rgba[..., 0] = 255
     Image.fromarray(rgba).save(tmp_path / "clear.png")
     np.testing.assert_allclose(load_photo(tmp_path / "clear.png", longest=4), 0.5)
+
+
+def test_a16_names_come_from_the_shortest_distinguishing_path():
+    def named(*paths):
+        return distinct_names([f"/photos/{path}" for path in paths])
+
+    assert named("a/1.jpg", "b/2.jpg") == ["1", "2"]
+    assert named("a/1.jpg", "b/1.jpg", "b/2.jpg") == ["a_1", "b_1", "2"]
+    assert named("a/x/1.jpg", "b/x/1.jpg") == ["a_x_1", "b_x_1"]
+    assert named("1.jpg", "a/1.jpg") == ["photos_1", "a_1"]
+    assert named("a/1.jpg", "a/1.png") == ["1.jpg", "1.png"]
+    assert named("a/1.jpg", "a/1.png", "b/1.png") == ["1.jpg", "1.png", "1"]
+    assert named("a/IMG.jpg", "b/img.jpg") == ["a_IMG", "b_img"]
+    assert named("IMG.jpg", "img.jpg") == ["IMG.jpg", "img.jpg_2"]
+    assert named("a/caf\u00e9.jpg", "b/cafe\u0301.jpg") == [
+        "a_caf\u00e9",
+        "b_cafe\u0301",
+    ]
+    assert named("a/b_1.jpg", "a_b/1.jpg", "c/1.jpg") == ["b_1", "a_b_1", "c_1"]
+
+
+def test_a16_names_are_different_whatever_the_paths():
+    paths = [
+        f"/{a}/{b}/{c}.{d}"
+        for a in ("x", "X", "x_y")
+        for b in ("y", "y_1", "Y")
+        for c in ("1", "y_1", "1_2")
+        for d in ("jpg", "JPG", "png")
+    ]
+    found = distinct_names(paths)
+    assert len({name.casefold() for name in found}) == len(paths)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+def test_c3_sizes_are_read_off_the_head(tmp_path, suffix, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a.{suffix}"
+    Image.new("RGB", (40, 20)).save(path, exif=exif)
+    for options in ({}, {"longest": 10}, {"longest": 100, "enlarge": True}):
+        assert photo_size(path, **options) == load_photo(path, **options).shape[:2]
+    with pytest.raises(ValueError, match="does not exist"):
+        photo_size(tmp_path / "none.png")
+
+
+def test_c6_a_folder_of_clips_says_so(tmp_path):
+    for name in ("a.TS", "b.wmv", "c.txt"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ValueError, match="no picture, but 2 video files"):
+        find_images(tmp_path)

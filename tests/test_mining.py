@@ -174,12 +174,22 @@ def test_a_broken_file_is_told_and_skipped(model, folder, mined, tmp_path):
     found = mine(model, TAPS, tmp_path, ASKED, batch=4, report=said.append)
     assert found.broken == ("05x.png",)
     assert "05x.png" in said[0] and said[0].startswith("skipped")
+    assert found.used == COUNT
     assert found.ledgers["logits"].count == mined.ledgers["logits"].count
     best = [e.picture for e in examples(found, "a/pre", 0, "top", 3)]
     whole = [e.picture for e in examples(mined, "a/pre", 0, "top", 3)]
     assert best == [name.split("/")[-1] for name in whole]
     with pytest.raises(ValueError, match="none of its pictures"):
         mine(model, TAPS, [tmp_path / "05x.png"], ASKED, report=said.append)
+
+
+def test_c6_mining_says_how_many_it_looked_at(model, folder, tmp_path):
+    for name in ("00.png", "sub/deep/01.png", "sub/deep/02.png"):
+        (tmp_path / name.split("/")[-1]).write_bytes((folder / name).read_bytes())
+    (tmp_path / "05x.JFIF").write_bytes(b"not a picture")
+    said = []
+    mine(model, TAPS, tmp_path, ASKED, batch=4, report=said.append)
+    assert said[-1].startswith("3 of 4 pictures, 1 skipped: 05x.JFIF")
 
 
 def test_directions_come_after_the_channels(model, folder, mined):

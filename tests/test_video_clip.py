@@ -396,6 +396,36 @@ def test_folder_in_the_order_of_its_numbers(tmp_path):
     np.testing.assert_allclose(found, [20, 40, 180, 200], atol=0.6)
 
 
+def test_c6_a_folder_takes_every_suffix_of_pictures(tmp_path):
+    for number, name in enumerate(["a1.jfif", "a2.JPE", "a3.TIFF", "a4.Pgm"]):
+        level = Image.new("L", (48, 32), 40 * number)
+        level.save(
+            tmp_path / name, format={"T": "TIFF", "P": "PPM"}.get(name[3], "JPEG")
+        )
+    clip = open_clip(tmp_path)
+    found = [levels(frame) for frame in clip.frames()]
+    np.testing.assert_allclose(found, [0, 40, 80, 120], atol=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.ts", "libx264"),
+        ("a.MPG", "mpeg2video"),
+        ("a.wmv", "wmv2"),
+        ("a.flv", "flv"),
+        ("a.m4v", "libx264"),
+        ("a.3gp", "libx264"),
+    ],
+)
+def test_c6_other_containers(av, tmp_path, frames, name, codec):
+    path = tmp_path / name
+    make(av, path, frames, range(12), codec=codec, unit=Fraction(1, 25))
+    clip = open_clip(path)
+    assert (clip.size, clip.fps, clip.count) == ((64, 96), 25, 12)
+    assert difference(list(clip.frames()), frames) < 10
+
+
 # What is no clip.
 
 

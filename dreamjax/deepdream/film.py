@@ -19,7 +19,7 @@ from tqdm import tqdm
 from dreamjax import checkpoint
 from dreamjax import config as configs
 from dreamjax.deepdream.config import check_dream
-from dreamjax.deepdream.run import load_photos
+from dreamjax.deepdream.run import find_photos
 from dreamjax.deepdream.studio import make_painter, number_of_runs, open_studio
 from dreamjax.environment import write_environment
 from dreamjax.errors import require
@@ -102,9 +102,10 @@ def film(
     check_film(config)
     if config["film"] == "mp4":
         pyav()  # before the work, not after
-    photos = load_photos(config, report)
-    require(len(photos) == 1, "image", config["image"], "a film starts from one photo")
-    ((_, photo),) = photos.values()
+    photos = find_photos(config, report)
+    require(photos.alone, "image", config["image"], "a film starts from one photo")
+    (found,) = photos.found.values()
+    photo = found.load()
     workdir, count = given_path("workdir", workdir), config["frames"]
     paths = [workdir / "frames" / f"{i:06d}.png" for i in range(count)]
     saved = workdir / "frames" / "next.npz"

@@ -78,8 +78,7 @@ def make_plan(
     circles = {w for _, w in sizes} if config["panorama"] else ()
     model = experiment.model
     allowed = allowed_bytes(config)
-    largest = max(h * w for h, w in sizes)
-    whole = PICTURES * 4 * 3 * largest * runs
+    whole = max(map(picture_bytes, sizes)) * runs
     per_pixel = bytes_per_pixel(model, list(reaches))
     on_cpu = jax.default_backend() == "cpu"
     most = min(
@@ -142,8 +141,13 @@ def runs_at_once(config: Mapping[str, Any], size: Size) -> int:
     """
     if config["runs_per_call"]:
         return config["runs_per_call"]
-    one = PICTURES * 4 * 3 * math.prod(size)
-    return max(1, min(CPU_RUNS, allowed_bytes(config) // 3 // one))
+    most = allowed_bytes(config) // 3 // picture_bytes(size)
+    return max(1, min(CPU_RUNS, most))
+
+
+def picture_bytes(size: Size) -> int:
+    """Returns what the whole pictures (H, W) of one run take."""
+    return PICTURES * 4 * 3 * math.prod(size)
 
 
 def grouped(sizes: Sequence[Size], count: int) -> list[list[Size]]:

@@ -22,8 +22,8 @@ from dreamjax import config as configs
 from dreamjax.build import PHOTOS, Experiment, picture_path
 from dreamjax.deepdream.config import NOISE, check_dream
 from dreamjax.deepdream.engine import Passage
-from dreamjax.deepdream.octaves import resizer
-from dreamjax.deepdream.plan import runs_at_once
+from dreamjax.deepdream.octaves import LEAST, resizer
+from dreamjax.deepdream.plan import allowed_bytes, picture_bytes, runs_at_once
 from dreamjax.deepdream.studio import (
     Easel,
     Studio,
@@ -37,7 +37,7 @@ from dreamjax.environment import write_environment
 from dreamjax.errors import require
 from dreamjax.files import write_bytes, write_text
 from dreamjax.images import png_bytes, to_uint8
-from dreamjax.inputs import find_images, load_photo
+from dreamjax.inputs import distinct_names, find_images, load_photo, photo_size
 from dreamjax.interrupt import Interrupted, stop_requests
 from dreamjax.logbook import (
     Ended,
@@ -81,20 +81,66 @@ class Photo(NamedTuple):
     pixels: np.ndarray
 
 
-class Result(NamedTuple):
-    """What became of one photo.
+class Found(NamedTuple):
+    """A photo whose file was looked into, but is not decoded.
 
     Attributes:
-      photo: [H, W, 3] in [0, 1], as it was dreamed into.
-      images: [R, H, W, 3] in [0, 1].
+      source: as in `Photo`.
+      size: (H, W) at which it is dreamed.
+      load: () -> [H, W, 3] in [0, 1]; ValueError where its file is damaged.
+    """
+
+    source: str
+    size: tuple[int, int]
+    load: Callable[[], np.ndarray]
+
+
+class Photos(NamedTuple):
+    """What `config.image` means.
+
+    Attributes:
+      found: name -> photo, in the order of the files; names are folders.
+      skipped: the files that cannot be dreamed.
+    """
+
+    found: dict[str, Found]
+    skipped: tuple[str, ...]
+
+    @property
+    def alone(self) -> bool:
+        """One photo was meant, whatever became of it."""
+        return len(self.found) + len(self.skipped) == 1
+
+
+class Result:
+    """What became of one photo; pictures are read back from the folder when asked for.
+
+    Attributes:
+      folder: of the photo.
       rows: one summary row per run.
       files: name -> path.
     """
 
-    photo: np.ndarray
-    images: np.ndarray
-    rows: list[dict[str, Any]]
-    files: dict[str, Path]
+    def __init__(
+        self,
+        folder: Path,
+        rows: list[dict[str, Any]],
+        files: dict[str, Path],
+        load: Callable[[], np.ndarray],
+        read: Callable[[np.ndarray], np.ndarray],
+    ) -> None:
+        self.folder, self.rows, self.files = folder, rows, files
+        self._load, self._read = load, read
+
+    @property
+    def photo(self) -> np.ndarray:
+        """[H, W, 3] in [0, 1], as it was dreamed into."""
+        return self._load()
+
+    @property
+    def images(self) -> np.ndarray:
+        """[R, H, W, 3] in [0, 1], the dreams."""
+        return self._read(self._load())
 
 
 def dream(
@@ -113,58 +159,111 @@ def dream(
       report: takes each line of what is said.
 
     Raises:
-      ValueError: bad input, before any compile; no photo that can be read.
+      ValueError: bad input, before any compile; no photo that can be dreamed.
       Interrupted: Ctrl-C or SIGTERM, after a checkpoint.
     """
     config = configs.plain(config)
     check_dream(config)
-    photos = load_photos(config, report)
+    photos = find_photos(config, report)
     workdir = given_path("workdir", workdir)
-    sizes = [photo.pixels.shape[:2] for photo in photos.values()]
+    sizes = [photo.size for photo in photos.found.values()]
     studio = open_studio(config, sizes, model)
-    results = []
-    for name, photo in photos.items():
-        folder = workdir if len(photos) == 1 else workdir / name
-        results.append(_make(studio, name, photo, folder, report))
+    results, skipped = [], list(photos.skipped)
+    for name, photo in photos.found.items():
+        folder = workdir if photos.alone else workdir / name
+        try:
+            pixels = photo.load()
+        except ValueError as error:
+            if photos.alone:
+                raise
+            report(f"skipped: {error}")
+            skipped.append(photo.source)
+            continue
+        made = _make(studio, name, Photo(photo.source, pixels), folder, report)
+        rows, files, read = made
+        results.append(Result(folder, rows, files, photo.load, read))
+    require(len(results) > 0, "image", config["image"], "none of its files can be read")
+    if not photos.alone:
+        total = len(results) + len(skipped)
+        line = f"{len(results)} of {total} photos dreamed"
+        report(f"{line}, skipped: {', '.join(skipped)}" if skipped else line)
     return results
 
 
-def load_photos(
-    config: Mapping[str, Any], report: Callable[[str], None]
-) -> dict[str, Photo]:
-    """Returns name -> photo, in the order of the files."""
+def find_photos(config: Mapping[str, Any], report: Callable[[str], None]) -> Photos:
+    """Returns the photos that a config names, judged by the heads of their files.
+
+    Those that cannot be dreamed are named and left out: unreadable, too large for the
+    memory, shorter than the smallest octave on one side, or no panorama where one is
+    wanted.
+
+    Raises:
+      ValueError: the only photo cannot be dreamed, or none of many.
+    """
     image, longest = config["image"], config["longest"]
     if image == NOISE:
-        side = longest or 512
-        size = (side // 2, side) if config["panorama"] else (side, side)
-        random = np.random.Generator(np.random.PCG64(config["seed"]))
-        deviation = config["hparams"]["init_std"][0]
-        noise = 0.5 + deviation * random.standard_normal((*size, 3))
-        noise = np.clip(noise, 0, 1).astype(np.float32)
-        return {NOISE: Photo(NOISE, _panorama(noise) if config["panorama"] else noise)}
+        noise = _noise(config)
+        return Photos({NOISE: Found(NOISE, noise.shape[:2], lambda: noise)}, ())
     paths = [picture_path(image)] if image in PHOTOS else find_images([image])
-    photos: dict[str, Photo] = {}
-    for path in paths:
+    options = {"longest": longest or None, "enlarge": True}
+    found, skipped = {}, []
+    for path, name in zip(paths, distinct_names(paths), strict=True):
+        source = image if image in PHOTOS else str(path)
         try:
-            photo = load_photo(path, longest=longest or None, enlarge=True)
+            size = _judged(path, photo_size(path, **options), config)
         except ValueError as error:
             if len(paths) == 1:
                 raise
             report(f"skipped: {error}")
+            skipped.append(source)
             continue
-        if config["panorama"]:
-            photo = _panorama(photo)
-        name = path.stem if path.stem not in photos else path.name
-        photos[name] = Photo(image if image in PHOTOS else str(path), photo)
-    require(len(photos) > 0, "image", image, "none of its files can be read")
-    return photos
+        load = functools.partial(_load, path, options, config["panorama"])
+        found[name] = Found(source, size, load)
+    require(len(found) > 0, "image", image, "none of its files can be read")
+    return Photos(found, tuple(skipped))
+
+
+def _noise(config: Mapping[str, Any]) -> np.ndarray:
+    """Returns gray noise to dream from, [H, W, 3] in [0, 1]."""
+    side = config["longest"] or 512
+    size = (side // 2, side) if config["panorama"] else (side, side)
+    random = np.random.Generator(np.random.PCG64(config["seed"]))
+    deviation = config["hparams"]["init_std"][0]
+    noise = 0.5 + deviation * random.standard_normal((*size, 3))
+    noise = np.clip(noise, 0, 1).astype(np.float32)
+    return _panorama(noise) if config["panorama"] else noise
+
+
+def _judged(
+    path: Path, size: tuple[int, int], config: Mapping[str, Any]
+) -> tuple[int, int]:
+    """Returns the size (H, W) at which a photo is dreamed, or says why it cannot be."""
+    name = f"image {str(path)!r}: size"
+    if config["panorama"]:
+        require_panorama(name, size)
+        size = _closed(size)
+    allowed = f"sides have at least {LEAST} pixels when it is dreamed (see longest)"
+    require(min(size) >= LEAST, name, size, allowed)
+    needed, most = picture_bytes(size), allowed_bytes(config)
+    allowed = f"it takes {needed / 1e9:.1f} GB of {most / 1e9:.1f} (longest, memory)"
+    require(needed <= most, name, size, allowed)
+    return size
+
+
+def _load(path: Path, options: Mapping[str, Any], panorama: bool) -> np.ndarray:
+    photo = load_photo(path, **options)
+    return _panorama(photo) if panorama else photo
 
 
 def _panorama(photo: np.ndarray) -> np.ndarray:
     """Returns a panorama whose width is a multiple of 64, so that it closes."""
     require_panorama("image", photo.shape)
-    width = max(64, round(photo.shape[1] / 64) * 64)
-    return resizer("smooth", wraps=True)(photo, (width // 2, width))
+    return resizer("smooth", wraps=True)(photo, _closed(photo.shape[:2]))
+
+
+def _closed(size: tuple[int, int]) -> tuple[int, int]:
+    width = max(64, round(size[1] / 64) * 64)
+    return width // 2, width
 
 
 def _make(
@@ -173,8 +272,13 @@ def _make(
     given: Photo,
     folder: Path,
     report: Callable[[str], None],
-) -> Result:
-    """Dreams one photo under all settings, into its folder."""
+) -> tuple[list[dict[str, Any]], dict[str, Path], Callable[[np.ndarray], np.ndarray]]:
+    """Dreams one photo under all settings, into its folder.
+
+    Returns:
+      The summary rows, the files, and what reads the dreams [R, H, W, 3] back, given
+      the photo.
+    """
     photo = given.pixels
     config = {**studio.config, "image": given.source}
     studio = studio._replace(config=config)
@@ -204,7 +308,8 @@ def _make(
         for i in todo:
             _block(easel, photo, folder, i, blocks[i])
         told = functools.partial(_told, experiment)
-        rows, images = collect(folder, dict(enumerate(blocks)), told)
+        numbered = dict(enumerate(blocks))
+        rows, images = collect(folder, numbered, told)
         if config["tensorboard"]:
             for line in mend_events(folder, _ended(easel, blocks), _shown):
                 report(line)
@@ -222,7 +327,11 @@ def _make(
             report(f"run {row['run']}: {row['status']}")
     for kind, path in files.items():
         report(f"{kind:9} {path}")
-    return Result(photo, shown, rows, files)
+
+    def read(photo: np.ndarray) -> np.ndarray:
+        return finished(config, collect(folder, numbered, told)[1], photo)
+
+    return rows, files, read
 
 
 def _look(folder: Path, photo: np.ndarray, rows: Sequence[Mapping[str, Any]]) -> str:

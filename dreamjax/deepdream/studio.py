@@ -153,7 +153,7 @@ def _experiment(
         columns["seed"] = columns["seed"] * len(runs)
     inner |= {"hparams": columns, "sweep": "zip", "samples": 1}
     blank = np.zeros((*size, 3), np.float32)  # each photo takes its place
-    experiment = build(inner, model, given={PHOTO: blank, **guides})
+    experiment = build(inner, model, given={PHOTO: blank, **guides}, tiled=True)
     return experiment._replace(config=dict(config), runs=runs)
 
 

@@ -63,7 +63,7 @@ def write_layer(
         "tap": tap,
         "shape": list(layer.shape[1:]),
         "reach": None if reach is None else reach._asdict(),
-        "pictures": len(mined.pictures),
+        "pictures": mined.used,
         "broken": list(mined.broken),
         "kinds": list(KINDS),
         "settings": mined.settings._asdict(),
@@ -80,7 +80,7 @@ def write_layer(
         reach=reach,
         columns=columns,
         crop=crop,
-        title=f"{record.name} {tap}: {len(mined.pictures)} pictures",
+        title=f"{record.name} {tap}: {mined.used} pictures",
     )
     data = io.BytesIO()
     sheet.save(data, "JPEG", quality=QUALITY)

@@ -29,6 +29,7 @@ from dreamjax.models.model import Model
 from dreamjax.paths import given_path
 
 FILE = "mined.npz"
+NAMED = 5  # skipped files that a line of progress names
 AHEAD = 4  # pictures that are decoded before they are needed
 RANKINGS = ("mean", "unit")
 
@@ -62,7 +63,7 @@ class Mined(NamedTuple):
       pictures: their names in the folder, in the order that examples are numbered in.
       settings: what was asked.
       ledgers: tap -> what its channels answered.
-      broken: names of the files that could not be used.
+      broken: names of the files that could not be used; they are among `pictures`.
     """
 
     folder: Path
@@ -70,6 +71,11 @@ class Mined(NamedTuple):
     settings: Settings
     ledgers: dict[str, Ledger]
     broken: tuple[str, ...]
+
+    @property
+    def used(self) -> int:
+        """How many pictures were looked at."""
+        return len(self.pictures) - len(self.broken)
 
 
 class _Progress(NamedTuple):
@@ -205,12 +211,20 @@ def _go_on(
                 save(progress)
                 saved = time.monotonic()
                 rate = (progress.done - first) / max(now - started, 1e-9)
-                report(
-                    f"{progress.done} of {len(paths)} pictures, {rate:.1f} per second"
-                )
+                report(f"{_counted(progress, len(paths))}, {rate:.1f} per second")
             if asked and not last:
                 raise Interrupted("stopped; the same command goes on from here.")
     return progress
+
+
+def _counted(progress: _Progress, total: int) -> str:
+    """Returns how many pictures were looked at, and which were not."""
+    skipped = len(progress.broken)
+    text = f"{progress.done - skipped} of {total} pictures"
+    if skipped == 0:
+        return text
+    more = ", …" * (skipped > NAMED)
+    return f"{text}, {skipped} skipped: {', '.join(progress.broken[:NAMED])}{more}"
 
 
 def _judged(

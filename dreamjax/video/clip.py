@@ -5,7 +5,6 @@ PyAV is an extra; GIF, WebP, APNG and folders do without it.
 
 import contextlib
 import itertools
-import re
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,18 +17,17 @@ import numpy as np
 from PIL import Image
 
 from dreamjax.errors import require
-from dreamjax.images import BACKGROUND, MAX_PIXELS, load_image
+from dreamjax.images import BACKGROUND, MAX_PIXELS, load_image, picture_size
+from dreamjax.inputs import CLIPS, SUFFIXES, natural_key
 from dreamjax.paths import given_path
 
 FOLDER_FPS = Fraction(25)
 """The rate of a folder of pictures where the caller names none."""
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
-"""The files of a folder that are its frames."""
-
 _CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi"  # FFmpeg's names
+_CONTAINERS += ",mpegts,mpeg,asf,flv,live_flv,ogg"
 _ACCEPTED = (
-    "mp4, mov, webm, mkv, avi, an animated GIF, WebP or PNG, or a folder of numbered"
+    f"video ({', '.join(CLIPS)}), an animated GIF, WebP or PNG, or a folder of numbered"
     " pictures"
 )
 _SECONDS = 30.0  # a read that takes longer is given up
@@ -356,13 +354,15 @@ def _open_folder(path: Path) -> Clip:
         (
             file
             for file in path.iterdir()
-            if file.suffix.lower() in PICTURES and not file.name.startswith(".")
+            if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
         ),
-        key=lambda file: _numbers(file.name),
+        key=natural_key,
     )
     if not files:
-        raise _bad(path, "the folder holds no pictures")
-    size = load_image(files[0]).shape[:2]
+        clips = sum(file.suffix.lower() in CLIPS for file in path.iterdir())
+        also = f", but {clips} video files: give one of them" if clips else ""
+        raise _bad(path, f"the folder holds no pictures{also}")
+    size = _header_size(files[0])
     for file in files:
         found = _header_size(file)
         if found != size:
@@ -376,18 +376,9 @@ def _open_folder(path: Path) -> Clip:
     return Clip(path, size, FOLDER_FPS, len(files), False, Fraction(0), decode)
 
 
-def _numbers(name: str) -> list[tuple[bool, int, str]]:
-    """Returns a key that orders frame2 before frame10."""
-    parts = re.split(r"(\d+)", name)
-    return [(p.isdigit(), int(p) if p.isdigit() else 0, p) for p in parts]
-
-
 def _header_size(file: Path) -> tuple[int, int]:
     """Returns (height, width) without decoding."""
     try:
-        with Image.open(file) as picture:
-            turned = picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)  # Orientation
-            width, height = picture.size
-    except (OSError, SyntaxError, ValueError) as error:
+        return picture_size(file)
+    except ValueError as error:
         raise _bad(file.parent, f"{file.name} is no picture ({error})") from error
-    return (width, height) if turned else (height, width)

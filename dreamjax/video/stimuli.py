@@ -70,6 +70,9 @@ def make_stimuli(
     own = {name: config[name] for name in OWN}
     for grade in own["grades"]:
         require(0 < grade <= 1, "grades", own["grades"], "strengths above 0, up to 1")
+    names = [_condition(grade) for grade in own["grades"]]
+    allowed = "strengths that differ by at least a hundredth: they name the clips"
+    require(len(set(names)) == len(names), "grades", own["grades"], allowed)
     config = {name: value for name, value in config.items() if name not in OWN}
     workdir = given_path("workdir", workdir)
     model = load(config["model"]) if model is None else model
@@ -103,6 +106,11 @@ def make_stimuli(
     return files
 
 
+def _condition(grade: float) -> str:
+    """Returns what the clip of a strength is called."""
+    return f"dream_{round(100 * grade):03d}"
+
+
 def _conditions(
     control: np.ndarray, dream: np.ndarray, own: Mapping[str, Any]
 ) -> dict[str, np.ndarray]:
@@ -111,7 +119,7 @@ def _conditions(
     for grade, frames in zip(
         own["grades"], graded(control, dream, own["grades"]), strict=True
     ):
-        found[f"dream_{round(100 * grade):03d}"] = np.asarray(frames)
+        found[_condition(grade)] = np.asarray(frames)
     if own["scrambled"]:
         scrambled = [phase_scrambled(frame, seed=0) for frame in dream]
         pictures, _ = into_range(*scrambled)
