@@ -21,6 +21,7 @@ from dreamjax.draws import DESIGNS
 from dreamjax.dream import Evaluation, Judge, Pieces, make_evaluation, make_step
 from dreamjax.errors import choose, require
 from dreamjax.hparams import Hparam
+from dreamjax.identity import Identity, content_digest, identify
 from dreamjax.images import load_image
 from dreamjax.labels import ASSETS, class_index
 from dreamjax.metrics.network import make_judge
@@ -65,6 +66,7 @@ class Experiment(NamedTuple):
       penalties: names of the penalties in the program.
       image_hashes: picture name -> sha256 of its pixels, and of a file of colors, for
         the recipe.
+      identity: which networks, files and code it is of.
       limit: the most runs of one call.
       program: what the hyperparameters' values decide about the program: penalties,
         projections, and the largest value of what transforms make room for.
@@ -83,6 +85,7 @@ class Experiment(NamedTuple):
     objective: Objective
     penalties: tuple[str, ...]
     image_hashes: dict[str, str]
+    identity: Identity
     limit: int
     program: dict[str, Any]
 
@@ -117,7 +120,7 @@ def build(
     size = check_numbers(config)
     choose("precision", config["precision"], PRECISIONS)
     model = models.load(config["model"]) if model is None else model
-    model = in_precision(model, config["precision"])
+    loaded, model = model, in_precision(model, config["precision"])
     least = model.record.min_size if tiled else 1
 
     def seen(shape: tuple[int, int]) -> tuple[int, int]:
@@ -178,8 +181,7 @@ def build(
     palette, files = config["color"], {}
     if palette.endswith(".json"):  # the colors of one's own photos
         palette = read_color_space(palette)
-        content = given_path("color", config["color"]).read_bytes()
-        files[config["color"]] = hashlib.sha256(content).hexdigest()
+        files[config["color"]] = content_digest(Path(config["color"]))
 
     taps = kept = _with_channels(model, config["channels"])
     if config["remat"]:
@@ -247,6 +249,12 @@ def build(
             for name, image in pictures.items()
         }
         | files,
+        identity=identify(
+            config,
+            loaded,
+            second=None if transfer is None else transfer.model,
+            files=files_read(config, given or {}),
+        ),
         limit=config["runs_per_call"] or estimated,
         program={
             "penalties": list(penalties),
@@ -308,6 +316,26 @@ def picture_path(name: str) -> Path:
     if name in PHOTOS:
         return Path(str(ASSETS / f"{name}.png"))
     return given_path("picture", name)
+
+
+def files_read(
+    config: Mapping[str, Any], given: Mapping[str, np.ndarray] | None = None
+) -> dict[str, Path | np.ndarray]:
+    """Returns name -> file of every picture, and of colors, that a config names.
+
+    Args:
+      config: plain values, of a sweep or of a dream, whose photos are not among them.
+      given: pictures by name, instead of files.
+    """
+    names = [value for name in IMAGES for value in config["hparams"].get(name, ())]
+    names += [config.get("start", STARTS[0]), config.get("mask", configs.NO_IMAGE)]
+    names += [config["color"]] if config["color"].endswith(".json") else []
+    found = {
+        name: picture_path(name)
+        for name in dict.fromkeys(names)
+        if name not in (*STARTS, configs.NO_IMAGE)
+    }
+    return found | {name: given[name] for name in found.keys() & (given or {}).keys()}
 
 
 def load_picture(name: str, size: tuple[int, int], channels: int) -> np.ndarray:

@@ -38,6 +38,7 @@ from dreamjax.environment import write_environment
 from dreamjax.errors import require
 from dreamjax.footprint import free_memory, runs_that_fit, tree_bytes
 from dreamjax.hosts import WAIT, Hosts, Waiting, share, this_host
+from dreamjax.identity import Identity
 from dreamjax.images import to_uint8
 from dreamjax.interrupt import Interrupted, stop_requests
 from dreamjax.logbook import Ended, mend_events, mend_logs, merge_metrics
@@ -295,8 +296,9 @@ def _run(
     report: Callable[[str], None],
 ) -> Result:
     stages = plans.stages(experiment.config)
-    identity = {**experiment.config, "program": experiment.program}
-    digest = hashlib.sha256(as_json(identity).encode()).hexdigest()
+    config = {**experiment.config, "program": experiment.program}
+    identity = experiment.identity._replace(config=config)
+    digest = hashlib.sha256(as_json(identity.as_json()).encode()).hexdigest()
     check_claim(workdir, identity, FREE)
     if hosts.leads:
         old = _old_plan(workdir, report)
@@ -308,7 +310,7 @@ def _run(
         most = max((block.stop for block in old.blocks), default=0)
         require(most <= stages[-1], "steps", stages[-1], f"the folder has {most} steps")
     if hosts.leads:
-        claim(workdir, identity, FREE)
+        claim(workdir, identity, FREE, report)
         if hosts.processes > 1:
             announce(workdir, hosts.process, digest)
         write_environment(workdir)
@@ -449,7 +451,7 @@ def _opened(
 
 def _awaited_plan(
     workdir: Path,
-    identity: Mapping[str, Any],
+    identity: Identity,
     digest: str,
     wait: float,
     report: Callable[[str], None],

@@ -3,11 +3,12 @@
 import contextlib
 import fcntl
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dreamjax.files import open_lock, sweep, write_text
+from dreamjax.identity import KEY, UNRECORDED, Identity, changes, from_json
 
 CONFIG = "config.json"
 
@@ -88,35 +89,59 @@ def _lock_of(workdir: Path, process: int) -> Path:
     return workdir / f".lock_{process}"
 
 
-def claim(workdir: Path, config: Mapping[str, Any], free: Sequence[str] = ()) -> None:
-    """Writes config.json, or checks that the one there is of the same work.
+def claim(
+    workdir: Path,
+    identity: Identity,
+    free: Sequence[str] = (),
+    report: Callable[[str], None] = print,
+) -> None:
+    """Writes config.json, or checks that what is there is of the same work.
+
+    Call it before anything in the folder is called finished, or used again.
 
     Args:
       workdir: the folder.
-      config: what JSON can hold.
+      identity: the config, and which networks, pictures and code it means.
       free: keys ("steps", or "hparams" for all below) that may differ from those
-        there; the file then gets the new ones.
+        there; the file then gets the new ones. Files that only one of both has are
+        left to the config too.
+      report: takes a line where the folder does not say what it is of.
 
     Raises:
-      ValueError: the workdir holds another config; the keys that differ are named.
+      ValueError: the workdir holds another config, or is of another network, picture
+        or code; what differs is named, with both values.
     """
-    check_claim(workdir, config, free)
-    path, wanted = workdir / CONFIG, as_json(config)
+    old = check_claim(workdir, identity, free)
+    path = workdir / CONFIG
+    if path.exists() and old is None:
+        report(
+            f"{workdir}: which weights, pictures and code it was made with is"
+            f" {UNRECORDED}; from now on it is."
+        )
+    if old is not None:
+        identity = identity._replace(files={**old.files, **identity.files})
+    wanted = as_json(identity.as_json())
     if not path.exists() or path.read_text(encoding="utf-8") != wanted:
         write_text(path, wanted)
 
 
 def check_claim(
-    workdir: Path, config: Mapping[str, Any], free: Sequence[str] = ()
-) -> None:
-    """Raises ValueError where `claim` would; writes nothing."""
+    workdir: Path, identity: Identity, free: Sequence[str] = ()
+) -> Identity | None:
+    """Raises ValueError where `claim` would; writes nothing.
+
+    Returns:
+      The identity that the folder has, None where it has none.
+    """
     path = workdir / CONFIG
     if not path.exists():
-        return
+        return None
     found = json.loads(path.read_text(encoding="utf-8"))
+    old = from_json(found)
+    found.pop(KEY, None)
     lines = [
         line
-        for name, line in differing(found, json.loads(as_json(config))).items()
+        for name, line in differing(found, json.loads(as_json(identity.config))).items()
         if name.split(".")[0] not in free
     ]
     if lines:
@@ -124,6 +149,14 @@ def check_claim(
             f"workdir={str(workdir)!r} holds another config: {'; '.join(lines[:8])}."
             " Give another folder, or delete this one."
         )
+    lines = [] if old is None else changes(old, identity)
+    if lines:
+        raise ValueError(
+            f"workdir={str(workdir)!r} was made with something else:"
+            f" {'; '.join(lines[:8])}. Bring back what was there, give another folder,"
+            " or delete this one."
+        )
+    return old
 
 
 def as_json(config: Mapping[str, Any]) -> str:

@@ -14,11 +14,15 @@ import numpy as np
 from absl import flags
 
 from dreamjax import models
+from dreamjax.build import build
 from dreamjax.cache import use_compile_cache
 from dreamjax.cli import launch, path_flag
 from dreamjax.config import as_config, base_config, plain
-from dreamjax.deepdream.run import dream
+from dreamjax.deepdream.run import dream, photo_files
+from dreamjax.deepdream.studio import dream_identity
 from dreamjax.environment import environment
+from dreamjax.identity import KEY, from_json
+from dreamjax.identity import changes as identity_changes
 from dreamjax.images import load_image, to_uint8
 from dreamjax.paths import given_path
 from dreamjax.report.artifacts import pictures_of
@@ -42,6 +46,10 @@ def main(arguments: list[str]) -> int:
     recipe = read_recipe(picture)
     model = models.load(recipe["config"]["model"])
     check_network(recipe, model.record)
+    if "identity" in recipe:
+        check_identity(recipe, model)
+    else:
+        print("note: weights, pictures and code were not all recorded in this picture")
     for line in changes(recipe["environment"], environment()):
         print(line)
     folder = WORKDIR.value or f"results/runs/rerun_{picture.stem}"
@@ -70,6 +78,20 @@ def check_network(recipe: dict[str, Any], record: models.Record) -> None:
         raise ValueError(
             f"the picture was made with {recipe['network']!r}, sha256"
             f" {recipe['weights']!r}; at hand is {record.name!r}, {record.sha256!r}."
+        )
+
+
+def check_identity(recipe: dict[str, Any], model: models.Model) -> None:
+    """Raises ValueError where the recipe is of other weights, pictures or code."""
+    config = plain(recipe["config"])
+    if "octaves" in config:
+        now = dream_identity(config, model, photo_files(config["image"]))
+    else:
+        now = build(completed(config), model).identity
+    lines = identity_changes(from_json({KEY: recipe[KEY]}), now)
+    if lines:
+        raise ValueError(
+            f"the picture was made with something else: {'; '.join(lines)}."
         )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from dreamjax.build import PHOTOS, picture_path
 from dreamjax.files import atomic_open
+from dreamjax.identity import model_digest
 from dreamjax.inputs import pictures_under
 from dreamjax.mining.watch import Watch, watcher
 from dreamjax.mining.windows import look
@@ -80,7 +81,7 @@ def kept(
 ) -> dict[str, Activity]:
     """Returns `measure`, of what a file holds already from the file."""
     asked = hashlib.sha256(np.ascontiguousarray(photos)).hexdigest()
-    asked = json.dumps([model.record.name, model.record.sha256, asked])
+    asked = json.dumps([model.record.name, model_digest(model), asked])
     found: dict[str, Activity] = {}
     if path.is_file():
         with np.load(path, allow_pickle=False) as file:

@@ -27,6 +27,7 @@ from dreamjax.atlas.taps import PICKS, Tap, choose_taps, choose_units
 from dreamjax.build import check_numbers
 from dreamjax.config import as_config, plain
 from dreamjax.errors import choose, require
+from dreamjax.identity import model_digest, network_identity
 from dreamjax.models.model import Model, tap_shapes
 from dreamjax.paths import given_path
 from dreamjax.runner import run
@@ -179,7 +180,7 @@ def network_record(model: Model, size: tuple[int, int]) -> dict[str, Any]:
     return {
         "name": record.name,
         "source": record.source,
-        "sha256": record.sha256,
+        "sha256": network_identity(model).weights,
         "license": record.license,
         "parameters": record.parameters,
         "year": record.year,
@@ -190,7 +191,7 @@ def network_record(model: Model, size: tuple[int, int]) -> dict[str, Any]:
 
 def digest_of(recipe: Mapping[str, Any], model: Model, views: Any, style: Style) -> str:
     """Returns a digest of all that a layer's place in the site depends on."""
-    told = [VERSION, plain(recipe), model.record.name, model.record.sha256, style]
+    told = [VERSION, plain(recipe), model.record.name, model_digest(model), style]
     text = json.dumps(told, sort_keys=True).encode() + views.tobytes()
     return hashlib.sha256(text).hexdigest()[:16]
 

@@ -19,8 +19,13 @@ from tqdm import tqdm
 from dreamjax import checkpoint
 from dreamjax import config as configs
 from dreamjax.deepdream.config import check_dream
-from dreamjax.deepdream.run import find_photos
-from dreamjax.deepdream.studio import make_painter, number_of_runs, open_studio
+from dreamjax.deepdream.run import find_photos, photo_files
+from dreamjax.deepdream.studio import (
+    dream_identity,
+    make_painter,
+    number_of_runs,
+    open_studio,
+)
 from dreamjax.environment import write_environment
 from dreamjax.errors import require
 from dreamjax.files import write_bytes
@@ -106,12 +111,13 @@ def film(
     require(photos.alone, "image", config["image"], "a film starts from one photo")
     (found,) = photos.found.values()
     photo = found.load()
+    identity = dream_identity(config, model, photo_files(found.source))
     workdir, count = given_path("workdir", workdir), config["frames"]
     paths = [workdir / "frames" / f"{i:06d}.png" for i in range(count)]
     saved = workdir / "frames" / "next.npz"
     settings = number_of_runs(config)
     with locked(workdir), stop_requests() as stop:
-        claim(workdir, config)
+        claim(workdir, identity, report=report)
         write_environment(workdir)
         first, start = 0, photo
         if saved.exists():

@@ -27,6 +27,7 @@ from dreamjax.deepdream.plan import allowed_bytes, picture_bytes, runs_at_once
 from dreamjax.deepdream.studio import (
     Easel,
     Studio,
+    dream_identity,
     finished,
     keys_of,
     make_easel,
@@ -287,11 +288,13 @@ def _make(
     count = number_of_runs(config)
     size = min(count, runs_at_once(config, photo.shape[:2]))
     easel = make_easel(studio, photo.shape[:2], size)
+    identity = dream_identity(config, studio.model, photo_files(given.source))
     digest = hashlib.sha256(np.ascontiguousarray(photo)).hexdigest()
-    experiment = easel.experiment._replace(image_hashes={given.source: digest})
+    hashes = {given.source: digest}
+    experiment = easel.experiment._replace(image_hashes=hashes, identity=identity)
     blocks = [list(range(i, min(i + size, count))) for i in range(0, count, size)]
     with locked(folder):
-        claim(folder, experiment.config)
+        claim(folder, identity, report=report)
         write_environment(folder)
         parts = [{"runs": block} for block in blocks]
         lines = set_damaged_aside(folder, parts) + mend_logs(folder, range(len(blocks)))
@@ -310,6 +313,7 @@ def _make(
         told = functools.partial(_told, experiment)
         numbered = dict(enumerate(blocks))
         rows, images = collect(folder, numbered, told)
+        check_size(folder, images.shape[1:3], photo.shape[:2])
         if config["tensorboard"]:
             for line in mend_events(folder, _ended(easel, blocks), _shown):
                 report(line)
@@ -332,6 +336,24 @@ def _make(
         return finished(config, collect(folder, numbered, told)[1], photo)
 
     return rows, files, read
+
+
+def photo_files(source: str) -> dict[str, Path]:
+    """Returns a photo's source and file; of noise none, which the config describes."""
+    return {} if source == NOISE else {source: picture_path(source)}
+
+
+def check_size(folder: Path, found: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+    """Raises ValueError where a folder's pictures are not of the photo's size.
+
+    A folder that does not say which photo it is of cannot be told otherwise.
+    """
+    if tuple(found) != tuple(wanted):
+        raise ValueError(
+            f"workdir={str(folder)!r} holds dreams of another picture:"
+            f" {found[0]} × {found[1]} px there, {wanted[0]} × {wanted[1]} px now."
+            " Give another folder, or delete this one."
+        )
 
 
 def _look(folder: Path, photo: np.ndarray, rows: Sequence[Mapping[str, Any]]) -> str:

@@ -6,6 +6,7 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +15,7 @@ import numpy as np
 
 from dreamjax import config as configs
 from dreamjax import models, sweep
-from dreamjax.build import Experiment, build, picture_path
+from dreamjax.build import Experiment, build, files_read, picture_path
 from dreamjax.deepdream.config import check_dream, sweep_config
 from dreamjax.deepdream.engine import Dreamed, make_dreamer
 from dreamjax.deepdream.finish import blended, keep_color
@@ -22,6 +23,7 @@ from dreamjax.deepdream.network import Look, make_look
 from dreamjax.deepdream.plan import make_plan, sizes_of, told
 from dreamjax.deepdream.reach import Reach, measure_reach
 from dreamjax.errors import require
+from dreamjax.identity import Identity, identify
 from dreamjax.images import load_image
 from dreamjax.inputs import load_photo
 from dreamjax.models.layers import PLAIN
@@ -270,6 +272,23 @@ def make_scorer(studio: Studio, size: tuple[int, int]) -> Callable[[np.ndarray],
     """
     easel = make_easel(studio, size, 1)
     return lambda photo: float(easel.score(photo, photo[None], [0])[0])
+
+
+def dream_identity(
+    config: Mapping[str, Any],
+    model: Model | None = None,
+    photos: Mapping[str, Path | np.ndarray] | None = None,
+) -> Identity:
+    """Returns what the dreams of a config are of; of no network that must be compiled.
+
+    Args:
+      config: of `dream_config`, plain values; it may have further keys.
+      model: the network; None means the config's, which is not loaded.
+      photos: name -> file or pixels of what is dreamed into.
+    """
+    files = files_read(config)
+    files.pop(PHOTO, None)  # each photo for itself
+    return identify(config, model, files={**files, **(photos or {})})
 
 
 def number_of_runs(config: Mapping[str, Any]) -> int:

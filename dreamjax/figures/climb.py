@@ -20,6 +20,7 @@ from dreamjax.config import plain
 from dreamjax.dream import Pieces, score_images
 from dreamjax.figures.figure import Context
 from dreamjax.figures.kept import kept
+from dreamjax.identity import model_digest
 from dreamjax.models.layers import PLAIN
 from dreamjax.models.model import Model
 from dreamjax.text import parse_transforms
@@ -74,7 +75,7 @@ def climb(
     wanted = sorted({*snapshots, config.steps})
     recipe = {
         "config": plain(config),
-        "weights": (context.model.record.name, context.model.record.sha256),
+        "weights": (context.model.record.name, model_digest(context.model)),
         "kept": (wanted, sorted(robust), judge),
     }
     experiment = build(config, context.model)

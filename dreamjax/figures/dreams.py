@@ -20,6 +20,7 @@ from dreamjax.deepdream.studio import (
 from dreamjax.deepdream.trace import Trace, trace_dream
 from dreamjax.figures.figure import Context
 from dreamjax.figures.kept import kept
+from dreamjax.identity import model_digest
 from dreamjax.images import to_uint8
 
 TOY = (24, 32)  # pixels of a quicktest's photo
@@ -149,7 +150,7 @@ def _recipe(
     return {
         "config": config,
         "photo": hashlib.sha256(np.ascontiguousarray(photo)).hexdigest(),
-        "weights": context.model.record.sha256,
+        "weights": model_digest(context.model),
     }
 
 

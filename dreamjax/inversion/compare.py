@@ -9,6 +9,7 @@ import numpy as np
 
 from dreamjax.errors import require
 from dreamjax.figures.kept import kept_in
+from dreamjax.identity import model_digest
 from dreamjax.inversion.cvpr2015 import Inversion, features
 from dreamjax.inversion.ijcv2016 import Solve
 from dreamjax.models.model import Model, postprocess, preprocess, tap_shapes
@@ -64,7 +65,7 @@ def solved(
 
     recipe: Mapping[str, Any] = {
         "solve": f"{solve.__module__}.{solve.__name__}",
-        "network": (model.record.name, model.record.sha256),
+        "network": (model.record.name, model_digest(model)),
         "tap": tap,
         "goals": np.asarray(goals),
         "keys": {

@@ -20,6 +20,7 @@ import numpy as np
 
 from dreamjax.errors import choose, require
 from dreamjax.files import atomic_open
+from dreamjax.identity import folder_digest, model_digest
 from dreamjax.inputs import pictures_under
 from dreamjax.interrupt import Interrupted, stop_requests
 from dreamjax.mining.ledger import Ledger, Ranked, Sample, add, empty
@@ -293,19 +294,15 @@ def _identity(
     directions: Mapping[str, np.ndarray] | None,
 ) -> dict[str, Any]:
     """Returns what a state must agree with to be gone on with."""
-    digest = hashlib.sha256()
-    for path in paths:
-        name = path.relative_to(folder).as_posix()
-        digest.update(f"{name}\t{path.stat().st_size}\n".encode())
     axes = {
         tap: hashlib.sha256(np.ascontiguousarray(v, np.float32)).hexdigest()
         for tap, v in (directions or {}).items()
     }
     return {
         "network": model.record.name,
-        "weights": model.record.sha256,
+        "weights": model_digest(model),
         "taps": list(taps),
-        "pictures": f"{len(paths)} with digest {digest.hexdigest()}",
+        "pictures": f"{len(paths)} with digest {folder_digest(paths, folder)}",
         "directions": axes,
         **{k: list(v) if k == "size" else v for k, v in settings._asdict().items()},
     }

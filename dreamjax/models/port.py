@@ -15,6 +15,7 @@ from dreamjax.models.converted import cached
 from dreamjax.models.formats import FORMATS
 from dreamjax.models.layers import PLAIN, Rules
 from dreamjax.models.model import Model, Record, from_network
+from dreamjax.models.published import publish
 from dreamjax.models.source import Source, check_content, locate
 from dreamjax.types import Array, Taps
 
@@ -104,4 +105,6 @@ def load_port(port: Port, path: str | Path | None = None) -> Model:
         lambda: convert(port, FORMATS[port.format](found.path)),
     )
     record = dataclasses.replace(port.record, sha256=found.sha256)
-    return build(port._replace(record=record), variables)
+    model = build(port._replace(record=record), variables)
+    publish(model.variables, found.sha256)
+    return model

@@ -58,6 +58,7 @@ def recipe_of(experiment: Experiment, row: Row, where: Mapping[str, Any]) -> Row
         "pictures": experiment.image_hashes,
         "network": experiment.model.record.name,
         "weights": experiment.model.record.sha256,
+        "identity": experiment.identity.digests(),
         "environment": dict(where),
     }
 

@@ -19,6 +19,7 @@ from dreamjax.report.summary import Row, Unfinished, read_summary
 
 BOOKKEEPING = {
     "checkpoint_seconds",
+    "identity",
     "image_steps",
     "lanes",
     "log_every",

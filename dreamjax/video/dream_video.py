@@ -13,7 +13,6 @@ with the same bytes in every frame.
 """
 
 import csv
-import hashlib
 import io
 import os
 import sys
@@ -29,6 +28,7 @@ from tqdm import tqdm
 from dreamjax import checkpoint
 from dreamjax.errors import choose, require
 from dreamjax.files import write_bytes, write_text
+from dreamjax.identity import Identity, content_digest
 from dreamjax.images import load_image, png_bytes, to_uint8
 from dreamjax.interrupt import Interrupted, stop_requests
 from dreamjax.paths import given_path
@@ -160,6 +160,7 @@ def dream_video(
     report: Callable[[str], None] = print,
     *,
     plain: Clip | None = None,
+    identity: Identity | None = None,
 ) -> VideoResult:
     """Dreams a clip, or goes on with it.
 
@@ -173,6 +174,8 @@ def dream_video(
       report: takes each line of what is said.
       plain: the same frames dreamed without carry, to compare with: for example
         `open_clip(other / "frames")` of a run with both blends 0.
+      identity: which networks, pictures and code `dream_frame` is of; its config is
+        not looked at. None leaves that to `settings.dream`.
 
     Raises:
       ValueError: settings without a meaning; a workdir in use, or of another clip or
@@ -182,7 +185,9 @@ def dream_video(
     workdir = given_path("workdir", workdir)
     numbers = _check(clip, settings, plain)
     with locked(workdir):
-        claim(workdir, _claimed(clip, settings, plain))
+        claimed = Identity({}) if identity is None else identity
+        claimed = claimed._replace(config=_claimed(clip, settings, plain))
+        claim(workdir, claimed, report=report)
         done = _done(workdir, clip)
         if done == len(numbers) and _out(workdir, settings).exists():
             report(f"{workdir} is finished: nothing to dream.")
@@ -244,24 +249,13 @@ def _claimed(clip: Clip, settings: VideoSettings, plain: Clip | None) -> dict[st
     del kept["output"], kept["quality"]
     described = {
         "name": clip.path.name,
-        "sha256": _digest(clip.path),
+        "sha256": content_digest(clip.path),
         "size": list(clip.size),
         "fps": str(clip.fps),
         "frames": clip.count,
     }
-    other = None if plain is None else _digest(plain.path)
+    other = None if plain is None else content_digest(plain.path)
     return {**kept, "clip": described, "plain": other}
-
-
-def _digest(path: Path) -> str:
-    """Returns the SHA-256 of a file, or of a folder's files and their names."""
-    if path.is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    total = hashlib.sha256()
-    for file in sorted(p for p in path.iterdir() if p.is_file()):
-        total.update(f"{file.name}\0{_digest(file)}\n".encode())
-    return total.hexdigest()
 
 
 def _plan(clip: Clip, settings: VideoSettings, numbers: range, done: int) -> str:

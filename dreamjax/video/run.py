@@ -13,6 +13,7 @@ from dreamjax.deepdream.config import check_dream
 from dreamjax.deepdream.octaves import resizer
 from dreamjax.deepdream.studio import (
     Studio,
+    dream_identity,
     make_painter,
     number_of_runs,
     open_studio,
@@ -109,13 +110,17 @@ def run_video(
         quality=own["quality"],
     )
     dream_frame = _dreamer(config, own["carry_steps"], clip.size, model)
+    identity = dream_identity(config, model)
     workdir, plain = given_path("workdir", workdir), None
     if own["compare"]:
         alone = dataclasses.replace(settings, blend_moving=0.0, blend_static=0.0)
-        dream_video(clip, dream_frame, workdir / "plain", alone, report)
+        folder = workdir / "plain"
+        dream_video(clip, dream_frame, folder, alone, report, identity=identity)
         plain = open_clip(workdir / "plain" / "frames")
 
-    made = dream_video(clip, dream_frame, workdir, settings, report, plain=plain)
+    made = dream_video(
+        clip, dream_frame, workdir, settings, report, plain=plain, identity=identity
+    )
     if not config["panorama"] or own["output"] != "mp4":
         return made
     page = panorama_page({"dream": made.files["video"].name}, workdir.name, SERVED)

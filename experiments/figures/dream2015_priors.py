@@ -17,6 +17,7 @@ from dreamjax.figures.panels import Panel, draw, stretched
 from dreamjax.figures.record import Expected, Row
 from dreamjax.figures.spectra import spectra
 from dreamjax.hparams import Hparam
+from dreamjax.identity import model_digest
 from dreamjax.images import load_image
 from dreamjax.measures.spectrum import high_frequency
 from dreamjax.objectives import constant, log_probability, logit
@@ -102,7 +103,11 @@ def classes(context: Context) -> Made:
         )
         return {"no prior": both.images[:count, 0], "prior": last.images[:, 0]}
 
-    pictures = kept(context.workdir / "classes.npz", settings, make)
+    pictures = kept(
+        context.workdir / "classes.npz",
+        {**settings, "weights": model_digest(context.model)},
+        make,
+    )
     panels, rows, shares = [], [], {}
     for word, images in pictures.items():
         said = said_of(context.model, images, indexes)
@@ -168,7 +173,11 @@ def spectrum(context: Context) -> Made:
         )
         return {"images": ascent.images[:, 0]}
 
-    drawn = kept(context.workdir / "spectrum.npz", settings, make)["images"]
+    drawn = kept(
+        context.workdir / "spectrum.npz",
+        {**settings, "weights": model_digest(context.model)},
+        make,
+    )["images"]
     images = dict(zip(VARIANTS, drawn, strict=True))
     if not context.quicktest:
         config = recipe(f"logit({index})", steps=steps // 4, transforms="roll(16)")
@@ -244,7 +253,11 @@ def catlike(context: Context) -> Made:
         )
         return {"images": np.stack([v[:, 0] for v in ascent.snapshots.values()])}
 
-    images = kept(context.workdir / "catlike.npz", settings, make)["images"]
+    images = kept(
+        context.workdir / "catlike.npz",
+        {**settings, "weights": model_digest(context.model)},
+        make,
+    )["images"]
     said = [said_of(context.model, some, [index] * len(some)) for some in images]
     logits = np.stack([one.logits for one in said], axis=1)  # [R, passes + 1]
     chances = np.stack([one.chances for one in said], axis=1)

@@ -17,6 +17,7 @@ from dreamjax.figures.maps import class_name
 from dreamjax.figures.panels import Panel, about_gray, draw, stretched
 from dreamjax.figures.record import Expected, Row
 from dreamjax.hparams import Hparam
+from dreamjax.identity import model_digest
 from dreamjax.images import load_image
 from dreamjax.models.layers import PLAIN
 from dreamjax.models.model import tap_shapes
@@ -75,7 +76,7 @@ def climb(
     size = context.size(side)
     recipe = {
         "network": context.model.record.name,
-        "sha256": context.model.record.sha256,
+        "sha256": model_digest(context.model),
         "objective": objective.text,
         "runs": [{**PLAIN_ASCENT, **run} for run in runs],
         "size": size,
