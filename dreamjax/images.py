@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
 from dreamjax.errors import require
@@ -41,6 +41,20 @@ BACKGROUND = 0.5
 Placed = tuple[tuple[int, int], tuple[float, float, float, float] | None]
 """(height, width) to resize to, and the (left, top, right, bottom) cut of the file that
 is shown there; None for all of it."""
+
+ORIENTATIONS = {
+    1: (False, False, False),
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
+}
+"""How a stored picture becomes upright: EXIF's orientation -> (whether rows and columns
+are swapped; whether then the rows are in reverse order, the columns). These are all the
+ways to turn and mirror a picture by quarters, a video's too."""
 
 _ACCEPTED = "PNG, JPEG, WebP, GIF, BMP, TIFF or PPM"
 _BOXED = {"heic", "heix", "hevc", "heim", "mif1", "msf1", "avif", "avis"}
@@ -113,13 +127,31 @@ def picture_size(path: str | Path) -> tuple[int, int]:
       ValueError: as `load_image`, but a file that is damaged behind its head is not
         found out.
     """
-    with _opened(given_path("path", path)) as file:
-        try:
-            turned = file.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-        except _UNREADABLE:
-            turned = False
-        turned = turned and file.format != "TIFF"  # whose size Pillow gives upright
-        return file.size if turned else file.size[::-1]
+    path = given_path("path", path)
+    with _opened(path) as file:
+        # Where a PNG has no EXIF data in front, Pillow decodes all of it to find out.
+        known = file.format != "PNG" or "exif" in file.info or _exif_behind(path)
+        swapped = ORIENTATIONS[_orientation(file) if known else 1][0]
+        return file.size if swapped else file.size[::-1]
+
+
+def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Returns stored pixels [h, w, ...] as they are meant to be seen; a view.
+
+    Args:
+      pixels: as in the file.
+      orientation: EXIF's number, a key of `ORIENTATIONS`.
+    """
+    swapped, rows, columns = ORIENTATIONS[orientation]
+    turned = pixels.swapaxes(0, 1) if swapped else pixels
+    return turned[:: -1 if rows else 1, :: -1 if columns else 1]
+
+
+def over_gray(rgba: np.ndarray) -> np.ndarray:
+    """Returns uint8 [H, W, 4] laid over gray 0.5, float32 [H, W, 3] in [0, 1]."""
+    values = np.asarray(rgba, np.float32) / np.float32(255)
+    alpha = values[:, :, 3:]
+    return values[:, :, :3] * alpha + np.float32(BACKGROUND) * (1 - alpha)
 
 
 @contextlib.contextmanager
@@ -221,8 +253,9 @@ def _decode(
     file: Image.Image, place: Callable[[int, int], Placed | None] | None
 ) -> np.ndarray:
     file.load()
-    _turn_upright(file)
-    width, height = file.size
+    orientation = _orientation(file)
+    swapped = ORIENTATIONS[orientation][0]
+    height, width = file.size if swapped else file.size[::-1]
     placed = None if place is None else place(height, width)
     size = (height, width) if placed is None else placed[0]
     image, last = np.empty((*size, 3), np.float32), None
@@ -230,19 +263,35 @@ def _decode(
         if plane is last:  # gray: once is enough
             image[:, :, channel] = image[:, :, channel - 1]
         elif placed is None:
-            image[:, :, channel] = plane
+            image[:, :, channel] = upright(plane, orientation)
         else:
-            image[:, :, channel] = _resized(plane, *placed)
+            image[:, :, channel] = _resized(upright(plane, orientation), *placed)
         last = plane
     return image
 
 
-def _turn_upright(file: Image.Image) -> None:
-    """Applies the EXIF orientation; a picture whose EXIF data are broken stays."""
+def _orientation(file: Image.Image) -> int:
+    """Returns EXIF's orientation; 1 where there is none or its data are broken."""
+    if file.format == "TIFF":  # Pillow turns it upright as it decodes
+        return 1
     try:
-        ImageOps.exif_transpose(file, in_place=True)
+        found = file.getexif().get(ExifTags.Base.Orientation, 1)
     except _UNREADABLE:
-        return
+        return 1
+    return found if found in ORIENTATIONS else 1
+
+
+def _exif_behind(path: Path) -> bool:
+    """Tells whether a PNG has EXIF data, or XMP, that Pillow has not met in front."""
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            text = file.read(min(length, 32)) if kind in (b"iTXt", b"zTXt") else b""
+            if kind == b"eXIf" or text.startswith((b"XML:com.adobe", b"Raw profile")):
+                return True
+            file.seek(length - len(text) + 4, 1)
+    return False
 
 
 def _reason(error: Exception, path: Path) -> str:

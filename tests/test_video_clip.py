@@ -3,6 +3,7 @@
 import itertools
 import struct
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,12 +12,14 @@ import pytest
 from PIL import Image
 
 from dreamjax.images import load_image, png_bytes
-from dreamjax.video.clip import FOLDER_FPS, open_clip
+from dreamjax.video.clip import FOLDER_FPS, _schedule, open_clip
+from dreamjax.video.dream_video import HALLUCINATION_MACHINE, dream_video
 from dreamjax.video.synthetic import moving_photo
 from dreamjax.video.writing import write_clip
 
 ASSETS = Path(__file__).parent.parent / "dreamjax" / "assets"
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "images" / "video"
+INPUTS = SHARED.parent.parent / "inputs"
 
 
 @pytest.fixture(scope="module")
@@ -230,28 +233,6 @@ def test_jittered_times_of_a_constant_rate_lose_nothing(av, tmp_path):
     np.testing.assert_allclose(found, 20 + 7 * np.arange(30), atol=3)
 
 
-@pytest.mark.parametrize(
-    ("matrix", "turns"),
-    [
-        ((0, 1, -1, 0, 64, 0), -1),  # (x, y) -> (64 - y, x): clockwise
-        ((0, -1, 1, 0, 0, 96), 1),
-        ((-1, 0, 0, -1, 96, 64), 2),
-    ],
-)
-def test_rotation_of_phones_is_applied(mp4, frames, tmp_path, matrix, turns):
-    """The display matrix of the track header, written by hand (ISO 14496-12, 8.3.2)."""
-    data = bytearray(mp4.read_bytes())
-    at = data.index(b"tkhd") + 4 + 40  # version 0: nine 32-bit numbers follow
-    a, b, c, d, x, y = (n << 16 for n in matrix)
-    data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, x, y, 1 << 30)
-    path = tmp_path / "turned.mp4"
-    path.write_bytes(data)
-    clip = open_clip(path)
-    expected = np.rot90(frames, turns, axes=(1, 2))
-    assert clip.size == expected.shape[1:3]
-    assert difference(list(clip.frames()), expected) < 4
-
-
 # Sound.
 
 
@@ -424,6 +405,252 @@ def test_c6_other_containers(av, tmp_path, frames, name, codec):
     clip = open_clip(path)
     assert (clip.size, clip.fps, clip.count) == ((64, 96), 25, 12)
     assert difference(list(clip.frames()), frames) < 10
+
+
+# The corners tell the eight ways apart, in what is stored and in what is seen.
+CORNERS = {"red": (200, 30, 30), "green": (30, 180, 40), "blue": (40, 50, 210)}
+CORNERS["yellow"] = (210, 200, 40)
+
+
+def colored(size=(32, 48)):
+    """Returns a picture with red, green, blue and yellow quarters, uint8."""
+    pixels = np.zeros((*size, 3), np.uint8)
+    half = [slice(None, n // 2) for n in size], [slice(n // 2, None) for n in size]
+    for name, (down, right) in zip(CORNERS, np.ndindex(2, 2), strict=True):
+        pixels[half[down][0], half[right][1]] = CORNERS[name]
+    return pixels
+
+
+def corners(image):
+    """Returns the names of the colors: top left, top right, bottom left and right."""
+    height, width = image.shape[:2]
+    found = []
+    for row in (height // 4, -height // 4):
+        for column in (width // 4, -width // 4):
+            here = 255 * image[row, column]
+            apart = {n: np.abs(here - np.array(c)).max() for n, c in CORNERS.items()}
+            assert min(apart.values()) < 25
+            found.append(min(apart, key=apart.get))
+    return found
+
+
+SEEN = {  # EXIF's orientation: the quarters of the stored picture where they are seen
+    1: ["red", "green", "blue", "yellow"],
+    2: ["green", "red", "yellow", "blue"],
+    3: ["yellow", "blue", "green", "red"],
+    4: ["blue", "yellow", "red", "green"],
+    5: ["red", "blue", "green", "yellow"],
+    6: ["blue", "red", "yellow", "green"],
+    7: ["yellow", "green", "blue", "red"],
+    8: ["green", "yellow", "red", "blue"],
+}
+
+MATRIX = {  # the same as a display matrix (a, b, c, d): (x, y) -> (ax + cy, bx + dy)
+    1: (1, 0, 0, 1),
+    2: (-1, 0, 0, 1),
+    3: (-1, 0, 0, -1),
+    4: (1, 0, 0, -1),
+    5: (0, 1, 1, 0),
+    6: (0, 1, -1, 0),
+    7: (0, -1, -1, 0),
+    8: (0, -1, 1, 0),
+}
+
+
+@pytest.fixture(scope="module")
+def quarters(av, tmp_path_factory):
+    path = tmp_path_factory.mktemp("clip") / "a.mp4"
+    image = colored().astype(np.float32) / 255
+    return write_clip(path, [image] * 3, 10, quality=4)
+
+
+@pytest.mark.parametrize("orientation", SEEN)
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "mp4"])
+def test_a13_all_eight_orientations(quarters, tmp_path, suffix, orientation):
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "mp4":
+        path.write_bytes(with_matrix(quarters, MATRIX[orientation]))
+        clip = open_clip(path)
+        image = next(clip.frames())
+        assert image.shape[:2] == clip.size
+    else:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.fromarray(colored()).save(path, exif=exif, quality=95)
+        image = load_image(path)
+    assert corners(image) == SEEN[orientation]
+    assert image.shape[:2] == ((48, 32) if orientation > 4 else (32, 48))
+
+
+def with_matrix(mp4, matrix, shift=(0, 0)):
+    """Returns an mp4 with a display matrix, by hand (ISO 14496-12, 8.3.2)."""
+    data = bytearray(mp4.read_bytes())
+    at = data.index(b"tkhd") + 4 + 40  # version 0: nine 32-bit numbers follow
+    a, b, c, d = (round(n * 65536) for n in matrix)
+    x, y = (n << 16 for n in shift)
+    data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, x, y, 1 << 30)
+    return bytes(data)
+
+
+def test_a13_a_matrix_that_is_askew_goes_to_the_nearest_quarter(quarters, tmp_path):
+    path = tmp_path / "a.mp4"
+    for degrees, orientation in [(10, 1), (80, 6), (190, 3), (265, 8)]:
+        c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+        path.write_bytes(with_matrix(quarters, (c, s, -s, c)))
+        assert corners(next(open_clip(path).frames())) == SEEN[orientation]
+    path.write_bytes(with_matrix(quarters, (0, 0, 0, 0)))
+    assert corners(next(open_clip(path).frames())) == SEEN[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("hflip.mp4", ["green", "red", "yellow", "blue"]),
+        ("vflip.mp4", ["blue", "yellow", "red", "green"]),
+    ],
+)
+def test_a13_the_shared_mirrored_clips(av, name, expected):
+    if not INPUTS.is_dir():
+        pytest.skip("the shared inputs are not here")
+    image = next(open_clip(INPUTS / name).frames())
+    pure = {"red": "r", "green": "g", "blue": "b", "yellow": "rg"}
+    for corner, (row, column) in zip(
+        expected, [(5, 5), (5, -5), (-5, 5), (-5, -5)], strict=True
+    ):
+        bright = {c for c, v in zip("rgb", image[row, column], strict=True) if v > 0.5}
+        assert bright == set(pure[corner])
+
+
+def shown(clip):
+    """Returns the gray levels of all frames, and checks their number."""
+    found = [levels(frame) for frame in clip.frames()]
+    assert len(found) == clip.count
+    return np.round(found)
+
+
+def timed(av, path, times, **options):
+    """Writes a clip of levels 20, 30, … at the given milliseconds."""
+    images = [flat(20 + 10 * k) for k in range(len(times))]
+    return open_clip(make(av, path, images, times, **options))
+
+
+def test_a14_two_bursts_keep_all_their_frames(av, tmp_path):
+    times = [0, 33, 67, 100, 2100, 2133, 2167, 2200]
+    clip = timed(av, tmp_path / "a.mkv", times, rate=30)
+    assert (clip.fps, clip.count, clip.held, clip.dropped) == (30, 67, 59, 0)
+    expected = [20, 30, 40] + [50] * 60 + [60, 70, 80, 90]
+    np.testing.assert_allclose(shown(clip), expected, atol=3)
+
+
+def test_a14_the_shared_clip_of_two_bursts(av):
+    if not INPUTS.is_dir():
+        pytest.skip("the shared inputs are not here")
+    frames = list(open_clip(INPUTS / "vfr2.mkv").frames())
+    different = [
+        k
+        for k in range(1, len(frames))
+        if np.abs(frames[k] - frames[k - 1]).max() > 0.02
+    ]
+    assert len(different) == 7
+
+
+@pytest.mark.parametrize("fps", [Fraction(30000, 1001), Fraction(24000, 1001), 60])
+@pytest.mark.parametrize("begins", [0, 1400])
+def test_a14_rounded_times_of_a_constant_rate_have_no_holds(av, tmp_path, fps, begins):
+    times = [begins + round(1000 * k / Fraction(fps)) for k in range(20)]
+    clip = timed(av, tmp_path / "a.mkv", times, rate=Fraction(fps))
+    assert (clip.fps, clip.count, clip.held, clip.dropped) == (fps, 20, 0, 0)
+    assert clip.begins == Fraction(begins, 1000)
+
+
+def placed(times, end=None, named=(), near=Fraction(1, 1000)):
+    times = [Fraction(time) / 1000 for time in times]
+    end = times[-1] if end is None else Fraction(end) / 1000
+    return _schedule(times, end, near, [Fraction(rate) for rate in named])
+
+
+def test_a14_places_by_hand():
+    # A rate that the container overstates does not slip over a long clip.
+    whole = placed([round(k * 1001 / 30) for k in range(3000)], named=[30])
+    assert (whole.held, whole.dropped) == (0, 0)
+    # Jitter of a phone: two frames nearest to one place go side by side.
+    jitter = placed([0, 100, 240, 260, 400, 500, 600], named=[10])
+    assert jitter.places == (0, 1, 2, 3, 4, 5, 6)
+    # Frames of one moment: the later stays, and it is counted.
+    double = placed([0, 100, 100, 200, 300, 301, *range(400, 4000, 100)])
+    assert double.places[:7] == (0, None, 1, 2, None, 3, 4) and double.dropped == 2
+    # A burst at twice the rate: over 5 % would be lost, so the rate is the burst's.
+    burst = placed([*range(0, 1000, 100), *range(1000, 1500, 50)])
+    assert (burst.fps, burst.dropped, burst.held) == (20, 0, 10)
+    # One frame; a last frame that is held; a few frames at a mad rate.
+    assert placed([0], end=40, named=[25]) == (25, (0,), 1)
+    assert placed([0], end=0, named=[90_000]) == (25, (0,), 1)
+    assert placed([0, 100, 200], end=1000).count == 10
+    fast = placed([0, 100, 101, 102, 103, 104, *range(200, 3000, 100)])
+    assert float(fast.fps) == pytest.approx(10, rel=0.01) and fast.dropped == 4
+
+
+def test_a14_short_frames_of_an_animation_are_kept(tmp_path):
+    """Durations of 40 ms among those of 100."""
+    held = [100] * 5 + [40] * 5
+    images = [flat(20 * k) for k in range(10)]
+    save(tmp_path / "a.png", images, held)
+    clip = open_clip(tmp_path / "a.png")
+    assert clip.dropped == 0
+    assert len(set(shown(clip))) == 10
+
+
+def test_a14_what_is_dropped_and_held_is_said(av, tmp_path):
+    times = [0, 100, 100, *range(200, 2500, 100), 3000]
+    images = [flat(20 + 3 * k) for k in range(len(times))]
+    path = tmp_path / "a.gif"
+    save(path, images[:4], [100, 100, 400, 100])
+    said = []
+    settings = replace(HALLUCINATION_MACHINE, output="gif")
+    dream_video(open_clip(path), lambda x, *_: x, tmp_path / "w", settings, said.append)
+    assert "7 frames of 48 × 32 at 10 per second; 3 repeat the frame before" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pixels", "options"),
+    [
+        ("a.mov", "prores_ks", "yuva444p10le", {"profile": "4444"}),
+        ("a.mov", "png", "rgba", {}),
+        ("a.mov", "qtrle", "argb", {}),
+        ("a.webm", "libvpx-vp9", "yuva420p", {"auto-alt-ref": "0"}),
+        ("a.webm", "libvpx", "yuva420p", {"auto-alt-ref": "0"}),
+    ],
+)
+def test_a15_transparent_video_lies_over_gray(
+    av, tmp_path, name, codec, pixels, options
+):
+    rgba = np.zeros((32, 48, 4), np.uint8)
+    rgba[:, :, 0] = 220
+    rgba[:, 24:, 3] = 255
+    with av.open(str(tmp_path / name), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, pixels
+        stream.options = options
+        for number in range(3):
+            frame = av.VideoFrame.from_ndarray(rgba, format="rgba")
+            frame = frame.reformat(format=pixels)
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    clip = open_clip(tmp_path / name)
+    frames = list(clip.frames())
+    assert (clip.count, clip.held, len(frames)) == (3, 0, 3)
+    for image in frames:
+        np.testing.assert_allclose(image[:, :16], 0.5, atol=0.01)
+        red = [220 / 255, 0, 0]
+        np.testing.assert_allclose(image[16, 40], red, atol=0.03)
+
+
+def test_a15_the_shared_transparent_clip(av):
+    if not INPUTS.is_dir():
+        pytest.skip("the shared inputs are not here")
+    image = next(open_clip(INPUTS / "png.mov").frames())
+    assert np.mean(np.all(np.abs(image - 0.5) < 0.01, axis=2)) > 0.2
 
 
 # What is no clip.

@@ -5,9 +5,10 @@ PyAV is an extra; GIF, WebP, APNG and folders do without it.
 
 import contextlib
 import itertools
-import statistics
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+import math
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +18,14 @@ import numpy as np
 from PIL import Image
 
 from dreamjax.errors import require
-from dreamjax.images import BACKGROUND, MAX_PIXELS, load_image, picture_size
+from dreamjax.images import (
+    MAX_PIXELS,
+    ORIENTATIONS,
+    load_image,
+    over_gray,
+    picture_size,
+    upright,
+)
 from dreamjax.inputs import CLIPS, SUFFIXES, natural_key
 from dreamjax.paths import given_path
 
@@ -49,6 +57,9 @@ class Clip:
       has_audio: the file has sound.
       begins: seconds on the file's own clock at which the first frame is shown; its
         sound runs on that clock.
+      held: how many of `count` repeat the frame before, which the file holds longer.
+      dropped: how many frames of the file are not among them, as they come too soon
+        after one another for the rate.
     """
 
     path: Path
@@ -57,6 +68,8 @@ class Clip:
     count: int
     has_audio: bool
     begins: Fraction
+    held: int
+    dropped: int
     _decode: Callable[[], _Timed] = field(repr=False, compare=False)
 
     @property
@@ -93,16 +106,17 @@ class Clip:
 def open_clip(path: str | Path, *, fps: Fraction | float | None = None) -> Clip:
     """Opens a video, an animation or a folder as frames at a constant rate.
 
-    * **Video** (mp4, mov, webm, mkv, avi): the first video stream. Its rate is the
-      container's average rate, or the measured one where the two differ by over 1 %.
-      Frames that come at varying times are put in the nearest place of that rate: a
-      place with none repeats the frame before it, of two in one place the later stays.
-      So sound and picture keep together. HDR is not tone mapped; other pixels than 8
-      bits are rounded to 8.
-    * **GIF, WebP, APNG**: each frame has its own duration. The rate is that of the
-      usual ones (the mean of those within 10 ms of the median), and a frame that is
-      held longer is repeated. Durations up to 10 ms mean 100 ms, as in browsers.
-      Transparent parts lie over gray 0.5.
+    * **Video** (mp4, mov, webm, mkv, avi, ts, mpg, wmv, flv, …): the first stream, as
+      seen: turned and mirrored as its display matrix says, to the nearest quarter.
+      HDR is not tone mapped; other pixels than 8 bits are rounded to 8.
+    * **GIF, WebP, APNG**: each frame has its own duration. Durations up to 10 ms mean
+      100 ms, as in browsers.
+    * **Both**: the rate is that of the usual interval between frames, the median and
+      those near it; the container's own rate, where that is within 1 %. A frame that is
+      held longer is repeated, so sound and picture keep together. Frames that come
+      faster go to a free place less than one interval away; where there is none they
+      are left out and counted (`Clip.dropped`). Where that would be over 5 % of all,
+      the rate is that of the shorter intervals. Transparent parts lie over gray 0.5.
     * **Folder**: its pictures ordered by the numbers in their names, at `FOLDER_FPS`.
 
     Args:
@@ -132,9 +146,7 @@ def open_clip(path: str | Path, *, fps: Fraction | float | None = None) -> Clip:
     if fps is None:
         return clip
     rate = Fraction(fps).limit_denominator(100_000)
-    return Clip(
-        clip.path, clip.size, rate, clip.count, False, clip.begins, clip._decode
-    )
+    return replace(clip, fps=rate, has_audio=False)
 
 
 def _bad(path: Path, reason: str) -> ValueError:
@@ -158,16 +170,117 @@ def _held(decoded: _Timed, count: int) -> Iterator[_Shot]:
         place += 1
 
 
+# Times.
+
+
+class _Places(NamedTuple):
+    """Where frames go at a constant rate.
+
+    Attributes:
+      fps: the rate.
+      places: of each frame; None: it is left out.
+      count: of places.
+    """
+
+    fps: Fraction
+    places: tuple[int | None, ...]
+    count: int
+
+    @property
+    def dropped(self) -> int:
+        return self.places.count(None)
+
+    @property
+    def held(self) -> int:
+        return self.count - (len(self.places) - self.dropped)
+
+
+def _placed(times: Sequence[Fraction], end: Fraction, fps: Fraction) -> _Places:
+    """Returns the places of frames at a rate: the nearest, or the free one beside it.
+
+    Args:
+      times: of the frames in seconds, in order, from 0.
+      end: when the last one is over.
+      fps: the rate.
+    """
+    exact = [time * fps for time in times]
+    places: list[int | None] = []
+    taken = -1
+    for i, at in enumerate(exact):
+        following = exact[i + 1] if i + 1 < len(exact) else None
+        place: int | None = round(at)
+        if following is not None and following - at < SAME:
+            place = None
+        elif place <= taken:
+            place = math.ceil(at) if math.ceil(at) > taken else None
+        elif following is not None and round(following) == place:
+            place = max(math.floor(at), taken + 1)  # and the next one comes here
+        places.append(place)
+        taken = taken if place is None else place
+    return _Places(fps, tuple(places), max(taken + 1, round(end * fps)))
+
+
+def _schedule(
+    times: Sequence[Fraction],
+    end: Fraction,
+    near: Fraction,
+    named: Sequence[Fraction],
+) -> _Places:
+    """Returns the places of frames at the rate that suits them.
+
+    Args:
+      times, end: as in `_placed`.
+      near: intervals this many seconds from the median count as usual too.
+      named: rates that the file names, the first first.
+    """
+    gaps = sorted(b - a for a, b in itertools.pairwise(times) if b > a)
+    if not gaps:
+        plausible = [rate for rate in named if rate <= FASTEST]
+        return _placed(times, end, plausible[0] if plausible else FOLDER_FPS)
+    whole = (len(times) - 1) / (times[-1] - times[0])
+    for part in QUANTILES:
+        middle = gaps[int(part * (len(gaps) - 1))]
+        width = max(near, middle / 10)
+        usual = [gap for gap in gaps if abs(gap - middle) <= width]
+        mean = sum(usual) / len(usual)
+        own = (1 / mean).limit_denominator(1001)
+        rates = [rate for rate in (*named, whole) if abs(rate * mean - 1) < 0.01]
+        rates = [rate.limit_denominator(100_000) for rate in rates] + [own]
+        if part != QUANTILES[0] and own > FASTEST:
+            break
+        found = [_placed(times, end, rate) for rate in rates]
+        best = min(found, key=lambda one: one.dropped + one.held)
+        if best.dropped <= LOST * len(times):
+            break
+    return best
+
+
+SAME = Fraction(1, 10)
+"""Frames nearer than this share of an interval are of one moment: the later stays."""
+LOST = 0.05
+"""The share of frames that may be left out before a higher rate is tried."""
+QUANTILES = (0.5, 0.25, 0.1)
+"""Of the intervals between frames: which may be the usual one, the first first."""
+FASTEST = 240
+"""Frames per second that are not taken for the usual rate where they are few."""
+
+
 # Video files.
 
 
 class _Times(NamedTuple):
-    """When the frames of a stream are shown."""
+    """When the frames of a stream are shown.
 
-    fps: Fraction
-    count: int
+    Attributes:
+      schedule: of the frames in the order of their times.
+      begins: of the first, seconds on the file's clock.
+      stamps: its times in the stream's unit; None: packets have no times, and frames
+        are counted instead.
+    """
+
+    schedule: _Places
     begins: Fraction
-    stamped: bool  # False: packets have no times, and frames are counted instead
+    stamps: tuple[int, ...] | None
 
 
 def pyav() -> ModuleType:
@@ -216,7 +329,18 @@ def _open_video(path: Path) -> Clip:
         if first is None:
             raise _bad(path, "none of its frames can be decoded")
         size = first[1]().shape[:2]
-    return Clip(path, size, times.fps, times.count, has_audio, times.begins, decode)
+    plan = times.schedule
+    return Clip(
+        path=path,
+        size=size,
+        fps=plan.fps,
+        count=plan.count,
+        has_audio=has_audio,
+        begins=times.begins,
+        held=plan.held,
+        dropped=plan.dropped,
+        _decode=decode,
+    )
 
 
 def _video_stream(path: Path, container: Any) -> Any:
@@ -237,50 +361,94 @@ def _times(path: Path, container: Any, stream: Any) -> _Times:
     shown = [packet for packet in packets if not packet.is_discard]
     if not shown:
         raise _bad(path, "it holds no frames")
-    nominal = stream.average_rate or stream.guessed_rate
+    named = [stream.average_rate, stream.guessed_rate, stream.base_rate]
+    named = [Fraction(rate) for rate in named if rate]
     if any(packet.pts is None for packet in shown):
-        require(bool(nominal), "path", str(path), "its frame rate is not known")
-        return _Times(Fraction(nominal), len(shown), Fraction(0), stamped=False)
+        require(bool(named), "path", str(path), "its frame rate is not known")
+        count = len(shown)
+        return _Times(_Places(named[0], tuple(range(count)), count), Fraction(0), None)
     shown.sort(key=lambda packet: packet.pts)
     unit = Fraction(stream.time_base)
-    first, last = shown[0].pts * unit, shown[-1].pts * unit
-    fps = _rate(nominal, len(shown), last - first)
-    end = last + (shown[-1].duration or 0) * unit
-    count = max(round((last - first) * fps) + 1, round((end - first) * fps))
-    return _Times(fps, count, first, stamped=True)
-
-
-def _rate(nominal: Fraction | None, frames: int, seconds: Fraction) -> Fraction:
-    """Returns the container's rate if the frames' times bear it out."""
-    if frames < 2 or seconds <= 0:
-        return Fraction(nominal or FOLDER_FPS)
-    measured = (frames - 1) / seconds
-    if nominal and abs(nominal / measured - 1) < 0.01:
-        return Fraction(nominal)
-    return measured.limit_denominator(1001)
+    stamps = tuple(packet.pts for packet in shown)
+    times = [(stamp - stamps[0]) * unit for stamp in stamps]
+    end = times[-1] + (shown[-1].duration or 0) * unit
+    return _Times(_schedule(times, end, unit, named), stamps[0] * unit, stamps)
 
 
 def _decode_video(path: Path, times: _Times) -> _Timed:
+    """Yields the frames that have a place, in the order of their times."""
+    waiting = defaultdict(deque)  # time -> places of the frames of that time
+    for stamp, place in zip(times.stamps or (), times.schedule.places, strict=False):
+        waiting[stamp].append(place)
     with demuxer(path) as container:
         stream = _video_stream(path, container)
         stream.thread_type = "AUTO"
         unit = Fraction(stream.time_base)
-        for number, frame in enumerate(container.decode(stream)):
+        for number, frame in enumerate(_frames(path, container, stream)):
             place = number
-            if times.stamped and frame.pts is not None:
-                place = round((frame.pts * unit - times.begins) * times.fps)
-            yield place, lambda frame=frame: _pixels(frame)
+            if times.stamps is not None and frame.pts is not None:
+                if waiting[frame.pts]:
+                    place = waiting[frame.pts].popleft()
+                else:  # its packet was to be discarded, or had another time
+                    seconds = frame.pts * unit - times.begins
+                    place = round(seconds * times.schedule.fps)
+            if place is not None:
+                yield place, lambda frame=frame: _pixels(frame)
+
+
+def _frames(path: Path, container: Any, stream: Any) -> Iterator[Any]:
+    """Yields the decoded frames of a stream.
+
+    FFmpeg's own decoder of VP8 and VP9 passes over their transparency, libvpx does not.
+    """
+    name = ALPHA_DECODERS.get(stream.codec_context.name)
+    if name is None or stream.metadata.get("alpha_mode") != "1":
+        yield from container.decode(stream)
+        return
+    av = pyav()
+    try:
+        decoder = av.CodecContext.create(name, "r")
+    except av.codec.codec.UnknownCodecError as error:
+        reason = f"it is transparent, and this PyAV has no {name} to decode that"
+        raise _bad(path, reason) from error
+    for packet in container.demux(stream):
+        yield from decoder.decode(packet)
+
+
+ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 
 def _pixels(frame: Any) -> np.ndarray:
-    """Returns a decoded frame as float32 [H, W, 3], upright."""
+    """Returns a decoded frame as float32 [H, W, 3], upright, over gray 0.5."""
     colorspace = pyav().video.reformatter.Colorspace
     given = {int(c): c for c in colorspace}.get(int(frame.colorspace))
     if given is None:  # untagged: what players take it for
         given = colorspace.ITU709 if frame.height >= 720 else colorspace.ITU601
-    rgb = frame.reformat(format="rgb24", src_colorspace=given).to_ndarray()
-    upright = np.rot90(rgb, round(frame.rotation / 90))  # both counterclockwise
-    return np.ascontiguousarray(upright, np.float32) / np.float32(255)
+    kind = frame.format
+    clear = kind.has_palette or any(part.is_alpha for part in kind.components)
+    wanted = "rgba" if clear else "rgb24"
+    stored = frame.reformat(format=wanted, src_colorspace=given).to_ndarray()
+    pixels = np.ascontiguousarray(upright(stored, _orientation(frame)))
+    if clear:
+        return over_gray(pixels)
+    return np.asarray(pixels, np.float32) / np.float32(255)
+
+
+def _orientation(frame: Any) -> int:
+    """Returns EXIF's number for a frame's display matrix.
+
+    The matrix is of ISO 14496-12: a pixel (x, y) is shown at (a x + c y, b x + d y).
+    """
+    for data in frame.side_data:
+        if data.type.name == "DISPLAYMATRIX":
+            a, b, _, c, d, *_ = np.frombuffer(bytes(data), np.int32).tolist()
+            break
+    else:
+        return 1
+    swapped = abs(b) + abs(c) > abs(a) + abs(d)
+    columns, rows = (c < 0, b < 0) if swapped else (a < 0, d < 0)
+    flips = (swapped, rows, columns)
+    return next(number for number, how in ORIENTATIONS.items() if how == flips)
 
 
 # Animated pictures.
@@ -302,18 +470,25 @@ def _open_animation(path: Path) -> Clip:
         held.append(milliseconds if milliseconds > 10 else 100.0)
     if len(held) < 2:
         raise _bad(path, "it is a still picture")
-    usual = statistics.median(held)
-    near = [milliseconds for milliseconds in held if abs(milliseconds - usual) <= 10]
-    fps = (1000 / Fraction(sum(near) / len(near))).limit_denominator(1001)
-    starts = list(itertools.accumulate(held, initial=0.0))
-    places = [round(Fraction(start) / 1000 * fps) for start in starts]
-    count = max(places[-1], places[-2] + 1)
+    starts = [Fraction(x) / 1000 for x in itertools.accumulate(held, initial=0.0)]
+    plan = _schedule(starts[:-1], starts[-1], Fraction(10, 1000), ())
 
     def decode() -> _Timed:
-        for place, picture in zip(places, _pictures(path), strict=False):
-            yield place, lambda picture=picture: _over_gray(picture)
+        for place, picture in zip(plan.places, _pictures(path), strict=False):
+            if place is not None:
+                yield place, lambda picture=picture: over_gray(np.asarray(picture))
 
-    return Clip(path, sizes.pop(), fps, count, False, Fraction(0), decode)
+    return Clip(
+        path=path,
+        size=sizes.pop(),
+        fps=plan.fps,
+        count=plan.count,
+        has_audio=False,
+        begins=Fraction(0),
+        held=plan.held,
+        dropped=plan.dropped,
+        _decode=decode,
+    )
 
 
 def _pictures(path: Path) -> Iterator[Image.Image]:
@@ -338,12 +513,6 @@ def _pictures(path: Path) -> Iterator[Image.Image]:
 
 
 _STILL = ("JPEG", "BMP", "TIFF")  # opened to be refused as still
-
-
-def _over_gray(picture: Image.Image) -> np.ndarray:
-    rgba = np.asarray(picture, np.float32) / np.float32(255)
-    alpha = rgba[:, :, 3:]
-    return rgba[:, :, :3] * alpha + np.float32(BACKGROUND) * (1 - alpha)
 
 
 # Folders.
@@ -373,7 +542,17 @@ def _open_folder(path: Path) -> Clip:
         for place, file in enumerate(files):
             yield place, lambda file=file: load_image(file)
 
-    return Clip(path, size, FOLDER_FPS, len(files), False, Fraction(0), decode)
+    return Clip(
+        path=path,
+        size=size,
+        fps=FOLDER_FPS,
+        count=len(files),
+        has_audio=False,
+        begins=Fraction(0),
+        held=0,
+        dropped=0,
+        _decode=decode,
+    )
 
 
 def _header_size(file: Path) -> tuple[int, int]:

@@ -264,6 +264,8 @@ def _plan(clip: Clip, settings: VideoSettings, numbers: range, done: int) -> str
         f"{clip.path.name}: {len(numbers)} frames of {width} × {height} at"
         f" {float(clip.fps / settings.every):.5g} per second"
         + (", with sound" if clip.has_audio and settings.output == "mp4" else "")
+        + (f"; {clip.held} repeat the frame before" if clip.held else "")
+        + (f"; {clip.dropped} frames come too fast, left out" if clip.dropped else "")
         + (f"; {done} done before" if done else "")
     )
 
