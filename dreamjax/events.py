@@ -271,7 +271,7 @@ def add_finals(
 
 def write_events(
     folder: Path,
-    curves: Mapping[str, Sequence[float]],
+    curves: Mapping[str, Sequence[float] | Mapping[int, float]],
     numbers: Mapping[str, float],
     pictures: Mapping[str, bytes],
 ) -> Path:
@@ -279,14 +279,15 @@ def write_events(
 
     Args:
       folder: of the run; earlier events in it are removed.
-      curves: tag -> [n], the value at each step.
+      curves: tag -> [n], the value at each step; or step -> value.
       numbers: tag -> the one value.
       pictures: tag -> an encoded picture.
     """
     earlier = event_files(folder)
     file = EventFile(folder, 0)
     for name, values in curves.items():
-        for step, value in enumerate(values):
+        steps = values if isinstance(values, Mapping) else dict(enumerate(values))
+        for step, value in steps.items():
             file.add([Summary.Value(tag=name, simple_value=float(value))], step)
     for name, value in numbers.items():
         file.add([Summary.Value(tag=name, simple_value=value)], 0)

@@ -42,6 +42,7 @@ from dreamjax.events import (
     scalar_values,
     session_end,
     session_start,
+    write_events,
 )
 from dreamjax.files import write_text
 from dreamjax.shards import Result, read_result, result_path
@@ -49,6 +50,13 @@ from dreamjax.types import DreamInfo
 
 METRICS = "metrics.jsonl"
 HEAD = ("block", "run", "step")
+
+
+SHEET = "0 sheet"
+"""TensorBoard's run of the whole sweep. Lists of runs begin with it."""
+
+QUANTILES = {"q10": 0.1, "q50": 0.5, "q90": 0.9, "max": 1.0}
+ENABLED = 40  # runs; with more TensorBoard's Images and Scalars select none at first
 
 
 def run_name(run: int) -> str:
@@ -357,6 +365,43 @@ def _salvaged(
 
 def _same(a: float, b: float) -> bool:
     return a == np.float32(b) or (np.isnan(a) and np.isnan(b))
+
+
+def write_sheet_run(workdir: Path, sheet: bytes) -> None:
+    """Writes TensorBoard's run of the whole sweep, anew.
+
+    It has the sheet as a picture and, at each logged step, quantiles of the scores.
+
+    Args:
+      workdir: the folder, with `metrics.jsonl`.
+      sheet: a picture, encoded.
+    """
+    scores: dict[int, list[float]] = {}
+    for _, row in _lines(workdir / METRICS):
+        score = numbers_of(row)["score"]
+        if np.isfinite(score):
+            scores.setdefault(row["step"], []).append(score)
+    curves = {
+        f"sheet/score_{name}": {
+            step: float(np.quantile(scores[step], part)) for step in sorted(scores)
+        }
+        for name, part in QUANTILES.items()
+    }
+    write_events(workdir / "tb" / SHEET, curves, {}, {"sheet": sheet})
+
+
+def where_to_look(runs: int) -> list[str]:
+    """Returns what to say of TensorBoard to someone with so many runs: a line, or none.
+
+    Its Images and Scalars begin with no run selected where more than `ENABLED` match
+    the filter.
+    """
+    if runs <= ENABLED:
+        return []
+    return [
+        f"TensorBoard selects none of more than {ENABLED} runs by itself: begin at"
+        " http://localhost:6006/?runFilter=sheet#images&regexInput=sheet"
+    ]
 
 
 class Logbook:

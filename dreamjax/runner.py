@@ -41,7 +41,13 @@ from dreamjax.hosts import WAIT, Hosts, Waiting, share, this_host
 from dreamjax.identity import Identity
 from dreamjax.images import to_uint8
 from dreamjax.interrupt import Interrupted, stop_requests
-from dreamjax.logbook import Ended, mend_events, mend_logs, merge_metrics
+from dreamjax.logbook import (
+    Ended,
+    mend_events,
+    mend_logs,
+    merge_metrics,
+    where_to_look,
+)
 from dreamjax.models.model import Model
 from dreamjax.paths import given_path
 from dreamjax.plan import Plan
@@ -351,6 +357,9 @@ def _run(
         files = write_artifacts(job.experiment, workdir, rows, images)
         for name, path in files.items():
             report(f"{name:9} {path}")
+        if experiment.config["tensorboard"]:
+            for line in where_to_look(len(rows)):
+                report(line)
     return Result(rows, images, files, shop.compile_seconds, shop.run_seconds)
 
 

@@ -99,6 +99,7 @@ def test_every_run_has_its_tensorboard_folder(finished):
     workdir, _, _ = finished
     folders = sorted(path.name for path in (workdir / "tb").iterdir())
     units, weights = (0, 1, 2) * 2, ("0",) * 3 + ("0.5",) * 3
+    assert folders.pop(0) == "0 sheet"
     assert folders == [f"{i:04d} unit={units[i]} tv={weights[i]}" for i in range(6)]
 
 

@@ -1,16 +1,18 @@
 """What a finished sweep leaves for people: pictures, contact sheet, table, page."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from dreamjax.build import Experiment
 from dreamjax.environment import environment
 from dreamjax.files import write_bytes, write_text
 from dreamjax.images import png_bytes
-from dreamjax.logbook import run_name
+from dreamjax.logbook import run_name, write_sheet_run
 from dreamjax.report.page import write_page
 from dreamjax.report.recipe import write_picture
 from dreamjax.report.sheet import contact_sheet
@@ -18,6 +20,8 @@ from dreamjax.report.summary import SUMMARY, TABLE, summary_csv, summary_json
 from dreamjax.report.values import varying
 
 Row = dict[str, Any]
+
+SHOWN = 1600  # pixels of the longer side of the sheet in TensorBoard
 
 
 def pictures_of(images: np.ndarray) -> np.ndarray:
@@ -93,6 +97,8 @@ def write_artifacts(
     title = f"{config['objective']} · {experiment.model.record.name}"
     sheet = contact_sheet(pictures, rows, rows_by(rows, config["rows"]), title)
     write_bytes(workdir / "sheet.png", png_bytes(np.asarray(sheet)))
+    if config["tensorboard"]:
+        write_sheet_run(workdir, _reduced(sheet))
     write_text(workdir / TABLE, summary_csv(rows))
     write_text(workdir / SUMMARY, summary_json(rows))
     height, width = pictures.shape[1:3]
@@ -109,6 +115,15 @@ def write_artifacts(
         "env": workdir / "env.json",
         **({"tb": workdir / "tb"} if config["tensorboard"] else {}),
     }
+
+
+def _reduced(sheet: Image.Image) -> bytes:
+    """Returns a sheet of any size as a JPEG that TensorBoard loads at once."""
+    small = sheet.convert("RGB")
+    small.thumbnail((SHOWN, SHOWN), Image.Resampling.LANCZOS)
+    data = io.BytesIO()
+    small.save(data, "JPEG", quality=90)
+    return data.getvalue()
 
 
 def rows_by(rows: Sequence[Row], wanted: str) -> str:
