@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dreamjax.dream import Pieces, make_step
+from dreamjax.dream import Pieces, make_step, require_finite_start
 from dreamjax.errors import require
 from dreamjax.sweep import run_keys
 from dreamjax.types import DreamInfo
@@ -83,7 +83,8 @@ def ascend(
       compiled: `programs(pieces)`, of an ascent of the same shapes before; or None.
 
     Raises:
-      ValueError: entries of `hp` of unequal length, or snapshots beyond the steps.
+      ValueError: entries of `hp` of unequal length, snapshots beyond the steps, or a
+        start that is not finite.
     """
     hp = {name: np.asarray(values) for name, values in hp.items()}
     lengths = {name: len(values) for name, values in hp.items()}
@@ -103,6 +104,8 @@ def ascend(
         index = np.minimum(np.arange(first, first + lanes), runs - 1)
         some = {name: jnp.asarray(values[index]) for name, values in hp.items()}
         state, infos, kept = init(keys[index], some), [], {}
+        told = [(int(run), {n: v[run] for n, v in hp.items()}) for run in index]
+        require_finite_start(state.alive, told)
         for done in range(steps + 1):
             if done in snapshots or done == steps:
                 kept[done] = np.asarray(show(state.params, some))

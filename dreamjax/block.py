@@ -19,6 +19,7 @@ from tqdm import tqdm
 from dreamjax import checkpoint, shards, sweep
 from dreamjax.build import Experiment
 from dreamjax.diagnosis import dead_runs
+from dreamjax.dream import require_finite_start
 from dreamjax.images import to_uint8
 from dreamjax.interrupt import Interrupted
 from dreamjax.logbook import Logbook, rewind
@@ -156,6 +157,9 @@ def _begin(bench: Bench, plan: Plan, number: int, calls: Sequence[_Call]) -> _Fl
     said += [line] if line else []
     if state is None:
         states = [bench.program.init(call.keys, call.hp) for call in calls]
+        alive = _joined(calls, [state.alive for state in states])
+        runs = [(run, bench.experiment.told(run)) for run in block.runs]
+        require_finite_start(alive, runs)
     else:
         states = _cut(bench, calls, state)
     return _Flight(states, dead, step, log, tuple(said))

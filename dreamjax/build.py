@@ -33,7 +33,7 @@ from dreamjax.objectives import TARGET, Objective, check_objective
 from dreamjax.optimizers import make_optimizer, optimizer_hparams
 from dreamjax.params.color import read_color_space
 from dreamjax.params.image import STARTS, image_param
-from dreamjax.params.spatial import FREQUENCIES, SPATIAL
+from dreamjax.params.spatial import FREQUENCIES, SPATIAL, check_scale
 from dreamjax.paths import given_path
 from dreamjax.plan import stages
 from dreamjax.projections import PROJECTIONS
@@ -173,6 +173,9 @@ def build(
         name: _stack(name, swept[name], len(runs), pictures, whole)
         for name in sorted(read)
     }
+    _check_finite(values, swept)
+    if config["param"] in FREQUENCIES:
+        check_scale(size, swept["decay_power"])
     start = config["start"]
     if start not in STARTS:
         pictures |= {start: load_picture(start, size, config["channels"])}
@@ -442,12 +445,27 @@ def _stack(
             " numbers."
         )
     try:
-        array = np.asarray(values, dtype)
+        with np.errstate(over="ignore"):  # `_check_finite` tells
+            array = np.asarray(values, dtype)
     except ValueError:
         raise ValueError(f"hparams.{name} has vectors of unequal length.") from None
     if len(array) == 1:
         array = np.repeat(array, runs, axis=0)  # a constant of the objective's text
     return array
+
+
+def _check_finite(
+    values: Mapping[str, np.ndarray], swept: Mapping[str, Sequence]
+) -> None:
+    """Raises ValueError for a number that float32 has no finite value for."""
+    for name, rows in values.items():
+        finite = np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
+        if not finite.all():
+            value = swept[name][int(np.argmin(finite))]
+            raise ValueError(
+                f"hparams.{name}={value!r} is not allowed: give finite numbers"
+                " (float32, below 3.4e38)."
+            )
 
 
 def _is_number(value: Any) -> bool:

@@ -9,11 +9,12 @@ Everything here is pure and knows of one run only: `dreamjax.sweep` maps it over
 key) and of nothing else.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from dreamjax.models.layers import PLAIN, Rules, redirected
@@ -112,13 +113,7 @@ def make_step(pieces: Pieces) -> DreamStep:
 
     def init(key: Key, hp: HParams) -> DreamState:
         params = param.init(jax.random.fold_in(key, 0), hp)
-        return DreamState(
-            step=jnp.zeros((), jnp.int32),
-            key=jax.random.fold_in(key, 1),
-            params=params,
-            opt_state=pieces.optimizer(hp).init(params),
-            alive=jnp.ones((), bool),
-        )
+        return begin(pieces, params, jax.random.fold_in(key, 1), hp)
 
     def update(
         state: DreamState, hp: HParams, variables: Any
@@ -139,6 +134,48 @@ def make_step(pieces: Pieces) -> DreamStep:
         return climb(pieces, state, hp, images, pull, score, down)
 
     return DreamStep(init, update)
+
+
+def begin(pieces: Pieces, params: Any, key: Key, hp: HParams) -> DreamState:
+    """Returns the state before the first update.
+
+    It is alive where parameters and images are finite; who makes the state refuses it
+    where it is not (`require_finite_start`).
+
+    Args:
+      pieces: the run.
+      params: of its first images.
+      key: of its draws.
+      hp: hyperparameters.
+    """
+    return DreamState(
+        step=jnp.zeros((), jnp.int32),
+        key=key,
+        params=params,
+        opt_state=pieces.optimizer(hp).init(params),
+        alive=_all_finite((params, pieces.param.apply(params, hp))),
+    )
+
+
+STARTERS = ("decay_power", "init_std")  # the hyperparameters that a start depends on
+
+
+def require_finite_start(
+    alive: Any, runs: Iterable[tuple[int, Mapping[str, Any]]]
+) -> None:
+    """Raises ValueError for a run whose first images are not finite.
+
+    Args:
+      alive: [R] of the states before the first update.
+      runs: the number and the hyperparameters of each, for the message.
+    """
+    for finite, (run, values) in zip(np.asarray(alive), runs, strict=True):
+        if not finite:
+            named = [f"{name}={values[name]!r}" for name in STARTERS if name in values]
+            raise ValueError(
+                f"run {run} starts from a picture that is not finite"
+                + (f" with {', '.join(named)}: give smaller values." if named else ".")
+            )
 
 
 def climb(
@@ -178,16 +215,19 @@ def climb(
             grads, state.opt_state, state.params
         )
         params = optax.apply_updates(state.params, updates)
+    with jax.named_scope(PARAM):
+        moved = param.apply(params, hp)
     if pieces.projections:
         with jax.named_scope(PROJECTIONS):
-            projected = param.apply(params, hp)
+            projected = moved
             for project in pieces.projections:
                 projected = project(projected, -down, state.step, hp)
             params = param.invert(projected, hp)
 
     with jax.named_scope(OPTIMIZER):
-        # A NaN learning rate has a finite loss: what is stored must be finite.
-        alive = state.alive & _all_finite((opt_state, params))
+        # A NaN learning rate has a finite loss, and finite parameters may be so large
+        # that their images are not finite: what is stored and shown must be.
+        alive = state.alive & _all_finite((opt_state, params, moved))
         new = DreamState(state.step + 1, state.key, params, opt_state, alive)
         old = state._replace(alive=alive)
         info = DreamInfo(

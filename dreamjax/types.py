@@ -54,7 +54,8 @@ class DreamState(NamedTuple):
       key: the run's key; step randomness is `fold_in(key, step)`.
       params: the image parameters.
       opt_state: the optimizer's state.
-      alive: False from the first non-finite update on; the run is then frozen.
+      alive: False from the first update on after which parameters, optimizer or images
+        would not be finite; the run is then frozen at the state before it.
     """
 
     step: Array

@@ -62,6 +62,11 @@ def test_a_run_that_diverges_freezes_alone(pieces):
     assert np.isfinite(found.images).all()
 
 
+def test_a10_a_start_that_is_not_finite_is_refused(pieces):
+    with pytest.raises(ValueError, match="run 1 starts from a picture that is not fin"):
+        ascend(*pieces, {**HP, "width": [1.0, np.inf, 1.0]}, steps=1, lanes=2)
+
+
 def test_lengths_and_snapshots_are_checked(pieces):
     with pytest.raises(ValueError, match="one length, R"):
         ascend(*pieces, {**HP, "rate": [1.0]}, steps=1)

@@ -194,6 +194,23 @@ def test_runs_do_not_mix():
     np.testing.assert_allclose(made.images, alone, atol=1e-5)
 
 
+def test_a10_a_dream_that_freezes_keeps_a_finite_picture():
+    config = config_of(octaves=2, learning_rate=(0.01, 1e38))
+    config.param, config.optimizer, config.gradient = "fourier", "sgd", ()
+    photo = noise(48, 40)
+    studio = open_studio(config, [(48, 40)], tiny_model())
+    easel = make_easel(studio, (48, 40), 2)
+    alive = []
+    made = easel.dream(
+        *(photo, [0, 1], keys_of(easel, [0, 1], 0)),
+        watch=lambda octave, done, info, now: alive.append(np.asarray(now).tolist()),
+    )
+    assert made.alive.tolist() == [True, False] and alive == [[True, False]] * 4
+    assert np.isfinite(made.images).all()
+    # It stayed at its start, resized from octave to octave.
+    np.testing.assert_allclose(made.images[1], photo, atol=1e-5)
+
+
 def test_frames_have_draws_of_their_own():
     model, photo = tiny_model(), noise(48, 40)
     paint = make_painter(open_studio(config_of(), [(48, 40)], model), (48, 40))

@@ -128,6 +128,33 @@ def test_a_run_that_turns_bad_keeps_its_last_finite_picture(loop):
     assert not np.asarray(state.alive)[4], "a frozen run does not come back"
 
 
+def test_a10_a_frozen_run_keeps_a_finite_picture():
+    # Its parameters are finite, and so large that their picture is not.
+    config = tiny_config(unit=(0,), learning_rate=(0.05, 1e38))
+    config.optimizer = "sgd"
+    loop = Loop(config, [0, 1])
+    state, hp = loop.start()
+    begin = loop.images(state, hp)
+    state, _ = loop.steps(state, hp, 2)
+    assert np.asarray(state.alive).tolist() == [True, False]
+    assert np.asarray(state.step).tolist() == [2, 0]
+    np.testing.assert_array_equal(loop.images(state, hp)[1], begin[1])
+    assert np.abs(loop.images(state, hp)[0] - begin[0]).max() > 1e-5
+
+
+def test_a10_the_last_finite_picture_is_kept_after_steps_and_projections():
+    config = tiny_config(unit=(0,), learning_rate=(0.05,), decay=(0.1,))
+    config.optimizer = "sgd"
+    loop = Loop(config, [0, 0])
+    state, hp = loop.start()
+    state, _ = loop.steps(state, hp, 3)
+    good = loop.images(state, hp)
+    hp = {**hp, "learning_rate": jnp.asarray([0.05, 1e38])}
+    state, _ = loop.steps(state, hp, 2)
+    assert np.asarray(state.step).tolist() == [5, 3]
+    np.testing.assert_array_equal(loop.images(state, hp)[1], good[1])
+
+
 def test_randomness_depends_on_the_step_not_on_the_call(loop):
     state, hp = loop.start()
     straight = loop.images(loop.steps(state, hp, 4)[0], hp)

@@ -236,11 +236,13 @@ def test_dead_runs_are_reported_with_a_remedy(tmp_path):
 
 
 def test_frozen_runs_are_reported_and_the_rest_is_done(tmp_path):
-    config = tiny_config(learning_rate=(0.05, float("nan")))
+    config = tiny_config(learning_rate=(0.05, 1e38))
+    config.optimizer = "sgd"
     lines = []
     result = runner.run(config, tmp_path, report=lines.append)
     assert [row["status"] for row in result.rows] == ["alive", "frozen"]
     assert [row["metrics"]["steps"] for row in result.rows] == [6, 0]
+    assert np.isfinite(result.images).all()
     assert any(line.startswith("frozen: runs 1 ") for line in lines)
     assert (tmp_path / "index.html").exists()
 

@@ -44,6 +44,18 @@ def config_of(clip, **values):
     return config
 
 
+def test_a10_a_frame_that_froze_is_told_and_keeps_its_start(clip, tmp_path):
+    from dreamjax.video.run import run_video
+
+    config = config_of(clip, stop=2, param="fourier", optimizer="sgd", gradient=())
+    config.hparams.learning_rate = (1e38,)
+    lines = []
+    made = run_video(config, tmp_path, model=tiny_model(), report=lines.append)
+    assert [row["finite"] for row in made.rows] == [0, 0]
+    assert made.rows[0]["change"] == 0
+    assert any(line.startswith("frame 1: the dream is not finite") for line in lines)
+
+
 def test_carried_dreams_flicker_less(clip, tmp_path):
     from dreamjax.video.run import run_video
 

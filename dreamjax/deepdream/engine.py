@@ -27,7 +27,7 @@ from dreamjax.deepdream.network import Lanes, Look, batches
 from dreamjax.deepdream.octaves import Resize
 from dreamjax.deepdream.tiles import Axis, Overlap, best_tile, cut, folded
 from dreamjax.deepdream.views import Flat, Panorama
-from dreamjax.dream import climb
+from dreamjax.dream import begin, climb, require_finite_start
 from dreamjax.models.model import Record
 from dreamjax.transforms import output_shape
 from dreamjax.types import Array, DreamInfo, DreamState, HParams, Key
@@ -191,7 +191,14 @@ def make_dreamer(experiment: Experiment, plan: Plan, look: Look) -> Dreamer:
             small = jnp.ones((1, 1, 1)) if mask is None else plan.resize(mask, size)
             here, hp_here = programs(size), _at_size(hp, size, plan.resize)
             keys_here = _fold_in(keys, octave)
-            state = here.begin(np.clip(start, 0, 1), keys_here, hp_here)
+            start = np.clip(start, 0, 1)
+            state = here.begin(start, keys_here, hp_here)
+            if octave == 0:
+                told = [{n: v[i] for n, v in hp.items()} for i in range(len(images))]
+                require_finite_start(state.alive, enumerate(told))
+            # A run that froze stays so in the octaves to come.
+            going = np.asarray(state.alive) & passage.alive
+            state = state._replace(alive=jnp.asarray(going))
             for step in range(steps):
                 views = here.see(state, hp_here)
                 score, found = slopes(
@@ -200,12 +207,12 @@ def make_dreamer(experiment: Experiment, plan: Plan, look: Look) -> Dreamer:
                 del views
                 state, info = here.climb(state, hp_here, score, found, small)
                 if watch is not None:
-                    watch(octave, step + 1, info, state.alive & passage.alive)
+                    watch(octave, step + 1, info, state.alive)
                 if step + 1 in snapshots:
                     kept[octave, step + 1] = np.asarray(here.images(state, hp_here))
             dreamed = np.asarray(here.images(state, hp_here))
-            alive = np.asarray(state.alive) & passage.alive
-            passage = Passage(octave + 1, dreamed, alive)
+            dreamed = np.where(going.reshape(-1, 1, 1, 1), dreamed, start)
+            passage = Passage(octave + 1, dreamed, np.asarray(state.alive))
             if after is not None:
                 after(passage)
         return Dreamed(passage.images, passage.alive, kept)
@@ -257,15 +264,8 @@ def _programs(experiment: Experiment, plan: Plan, size: tuple[int, int]) -> _Pro
         (first,) = jax.random.split(key, 1)
         return [first, *(jax.random.fold_in(key, i) for i in range(1, len(sizes)))]
 
-    def begin(image: Array, key: Key, hp: HParams) -> DreamState:
-        params = param.invert(image[None], hp)
-        return DreamState(
-            step=jnp.zeros((), jnp.int32),
-            key=key,
-            params=params,
-            opt_state=pieces.optimizer(hp).init(params),
-            alive=jnp.ones((), bool),
-        )
+    def start(image: Array, key: Key, hp: HParams) -> DreamState:
+        return begin(pieces, param.invert(image[None], hp), key, hp)
 
     def see(state: DreamState, hp: HParams, maps: Any) -> tuple[Array, ...]:
         views = plan.views.look(param.apply(state.params, hp)[0], maps)
@@ -296,14 +296,17 @@ def _programs(experiment: Experiment, plan: Plan, size: tuple[int, int]) -> _Pro
         if mask.shape == (1, 1, 1) and not clips:
             return new, info
         moved = param.apply(new.params, hp)  # in [0, 1]; the parameters may be beyond
-        kept = images + mask[None] * (moved - images)
-        return new._replace(params=param.invert(kept, hp)), info
+        kept = param.invert(images + mask[None] * (moved - images), hp)
+        params = jax.tree.map(
+            lambda k, old: jnp.where(new.alive, k, old), kept, state.params
+        )
+        return new._replace(params=params), info
 
     see = jax.jit(jax.vmap(see, (0, 0, None)))
     show = jax.jit(jax.vmap(show, (0, None)))
     ascend = jax.jit(jax.vmap(ascend, (0, 0, 0, 0, None, None)), donate_argnums=0)
     return _Programs(
-        begin=jax.jit(jax.vmap(begin)),
+        begin=jax.jit(jax.vmap(start)),
         see=lambda state, hp: see(state, hp, maps),
         show=lambda images: show(images, maps),
         images=jax.jit(jax.vmap(lambda s, hp: param.apply(s.params, hp)[0])),

@@ -125,7 +125,12 @@ def film(
             first = meta["frame"]
         if first < count:
             paint = make_painter(
-                open_studio(config, [photo.shape[:2]], model), photo.shape[:2]
+                open_studio(config, [photo.shape[:2]], model),
+                photo.shape[:2],
+                frozen=lambda frame: report(
+                    f"frame {frame} froze: an update was not finite; the picture"
+                    " before is kept."
+                ),
             )
         else:
             report(f"{workdir} is finished: nothing to dream.")

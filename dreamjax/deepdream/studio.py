@@ -239,7 +239,17 @@ def open_studio(
     return Studio(config, model, reaches, look, goals, tuple(pictures))
 
 
-def make_painter(studio: Studio, size: tuple[int, int]) -> Callable[..., np.ndarray]:
+def say_frozen(frame: int) -> None:
+    """Says that a frame's dream met an update that was not finite."""
+    print(f"frame {frame} froze: an update was not finite; the picture before is kept.")
+
+
+def make_painter(
+    studio: Studio,
+    size: tuple[int, int],
+    *,
+    frozen: Callable[[int], None] = say_frozen,
+) -> Callable[..., np.ndarray]:
     """Returns (photo [H, W, 3], frame=0, run=0) -> dreamed picture [H, W, 3].
 
     For frames and for scripts of one's own: nothing is written. `frame` is folded into
@@ -249,6 +259,8 @@ def make_painter(studio: Studio, size: tuple[int, int]) -> Callable[..., np.ndar
     Args:
       studio: from `open_studio`.
       size: (H, W) of all photos.
+      frozen: told the number of a frame whose dream met an update that was not finite;
+        its picture is the last finite one.
 
     Raises:
       ValueError: as for `open_studio`.
@@ -258,6 +270,8 @@ def make_painter(studio: Studio, size: tuple[int, int]) -> Callable[..., np.ndar
     def paint(photo: np.ndarray, frame: int = 0, run: int = 0) -> np.ndarray:
         require(photo.shape == (*size, 3), "photo", photo.shape, f"{(*size, 3)}")
         made = easel.dream(photo, [run], keys_of(easel, [run], frame))
+        if not made.alive.all():
+            frozen(frame)
         return finished(studio.config, made.images, photo)[0]
 
     return paint

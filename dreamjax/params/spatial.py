@@ -6,7 +6,7 @@ is a fixed linear map of the image's: the choice is a preconditioner.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -57,6 +57,28 @@ def fourier_scale(height: int, width: int, decay_power: Array | float) -> Array:
     octaves = np.log(np.maximum(frequencies(height, width), floor))
     # exp of a constant: a power is several times as slow, and every step takes it.
     return math.sqrt(height * width) * jnp.exp(-decay_power * octaves)
+
+
+def check_scale(size: tuple[int, int], powers: Sequence[float]) -> None:
+    """Raises ValueError for a decay_power that scales by 0 or by what is not finite.
+
+    Args:
+      size: (H, W).
+      powers: decay_power of each run.
+    """
+    low, high = np.finfo(np.float32).tiny, np.finfo(np.float32).max
+    floor = 1.0 / max(size)
+    octaves = np.log(np.maximum(frequencies(*size), floor).astype(np.float64))
+    ends = np.array([octaves.min(), octaves.max()])
+    for power in powers:
+        scales = math.sqrt(math.prod(size)) * np.exp(np.clip(-power * ends, -700, 700))
+        require(
+            bool(np.all((scales > low) & (scales < high))),
+            "hparams.decay_power",
+            power,
+            f"1/f^decay_power is no float32 at {size[0]} × {size[1]}, give a number"
+            " nearer to 1",
+        )
 
 
 def fourier(shape: Shape) -> Spatial:

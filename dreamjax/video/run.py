@@ -146,14 +146,20 @@ def _dreamer(
     def studio() -> Studio:
         return open_studio(config, [size], model)
 
+    froze: set[int] = set()
+
     @functools.cache
     def painter(steps: int) -> Callable[..., np.ndarray]:
         opened = studio()
         return make_painter(
-            opened._replace(config={**opened.config, "steps": steps}), size
+            opened._replace(config={**opened.config, "steps": steps}),
+            size,
+            frozen=froze.add,
         )
 
     def dream_frame(image: np.ndarray, number: int, fresh: bool) -> np.ndarray:
-        return painter(steps[fresh])(image, frame=number, run=number % turns)
+        dreamed = painter(steps[fresh])(image, frame=number, run=number % turns)
+        # What froze half way is no dream of this frame: `dream_video` keeps its start.
+        return np.full_like(dreamed, np.nan) if number in froze else dreamed
 
     return dream_frame
