@@ -12,7 +12,7 @@ import hashlib
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +24,8 @@ from dreamjax.files import atomic_open
 
 META = "meta"
 _TREE, _LOG, _SEAL = "tree", "log", "sha256"
-_DAMAGE = (
+MARK = 16  # hexadecimal digits
+DAMAGE = (
     OSError,
     EOFError,
     KeyError,
@@ -77,7 +78,7 @@ def save(
         packed = zlib.compress(log.encode("utf-8"))
         arrays[_LOG] = np.frombuffer(packed, np.uint8)
     text = json.dumps(about)
-    seal = np.array(_digest(text, arrays))
+    seal = np.array(digest(text, arrays))
     with atomic_open(path) as file:
         np.savez(file, **arrays, **{META: np.array(text), _SEAL: seal})
 
@@ -107,9 +108,9 @@ def read(path: str | Path) -> Kept:
                 arrays[_LOG] = file[_LOG]
                 log = zlib.decompress(arrays[_LOG].tobytes()).decode("utf-8")
             seal = str(file[_SEAL]) if _SEAL in names else ""
-        if seal and seal != _digest(text, arrays):
+        if seal and seal != digest(text, arrays):
             raise ValueError("its SHA-256 is another")
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise Damaged(str(error)) from error
     return Kept(leaves, described, meta, log, seal)
 
@@ -124,7 +125,7 @@ def read_meta(path: str | Path) -> dict[str, Any]:
         with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             meta = json.loads(str(file[META]))
             return {name: value for name, value in meta.items() if name != _TREE}
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise Damaged(str(error)) from error
 
 
@@ -165,6 +166,36 @@ def unpacked(path: str | Path, kept: Kept, like: Any) -> Any:
     return jax.tree.unflatten(structure, leaves)
 
 
+def mark(path: Path) -> str:
+    """Returns the first `MARK` digits of a file's SHA-256, "" without a file."""
+    if not path.is_file():
+        return ""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:MARK]
+
+
+def check_marks(paths: Sequence[Path], marks: str, remedy: str) -> None:
+    """Compares files that were made one after the other with their marks.
+
+    Args:
+      paths: of the files, in the order in which they were made.
+      marks: their marks, one after the other.
+      remedy: what to do about a file that is gone or another.
+
+    Raises:
+      ValueError: such files, by name.
+    """
+    bad = [
+        path.name
+        for i, path in enumerate(paths[: len(marks) // MARK])
+        if mark(path) != marks[MARK * i : MARK * (i + 1)]
+    ]
+    if bad:
+        shown = ", ".join(bad[:8]) + (", …" if len(bad) > 8 else "")
+        raise ValueError(
+            f"{str(paths[0].parent)!r}: {shown} missing, or not as written. {remedy}"
+        )
+
+
 def set_aside(path: Path) -> Path:
     """Renames a damaged file to `NAME.damaged`; returns the new path."""
     aside = path.with_name(path.name + ".damaged")
@@ -173,13 +204,13 @@ def set_aside(path: Path) -> Path:
     return aside
 
 
-def _digest(text: str, arrays: Mapping[str, np.ndarray]) -> str:
-    """Returns the SHA-256 of a meta's text and named arrays."""
-    digest = hashlib.sha256(text.encode("utf-8"))
+def digest(text: str, arrays: Mapping[str, np.ndarray]) -> str:
+    """Returns the SHA-256 of a text and named arrays."""
+    total = hashlib.sha256(text.encode("utf-8"))
     for name, array in sorted(arrays.items()):
-        digest.update(f"\n{name} {array.dtype} {array.shape}\n".encode())
-        digest.update(np.ascontiguousarray(array))
-    return digest.hexdigest()
+        total.update(f"\n{name} {array.dtype} {array.shape}\n".encode())
+        total.update(np.ascontiguousarray(array))
+    return total.hexdigest()
 
 
 def _name(number: int) -> str:

@@ -522,3 +522,30 @@ def test_memory_is_estimated_before_anything_compiles():
     config = config_of(memory=0.001)
     with pytest.raises(ValueError, match=r"memory='0.0 GB needed.*longest"):
         make_painter(open_studio(config, [(200, 200)], tiny_model()), (200, 200))
+
+
+def test_a_harmed_frame_of_a_film_is_refused_by_name(photos, tmp_path):
+    config = config_of(image=str(photos / "photo0.png"), frames=2, steps=1)
+    made = film(config, tmp_path, report=lambda line: None)
+    one, two = (path.read_bytes() for path in made.frames)
+    for first, second in ((two, one), (one, two[:-9]), (b"", two)):
+        made.frames[0].write_bytes(first)
+        made.frames[1].write_bytes(second)
+        with pytest.raises(ValueError, match=r"00000.\.png.* not as written.*delete"):
+            film(config, tmp_path, report=lambda line: None)
+
+
+def test_a6_a_harmed_log_of_a_dream_is_written_again(photos, tmp_path):
+    config = config_of(image=str(photos / "photo0.png"), octaves=2, steps=2)
+    config.tensorboard = True
+    dream(config, tmp_path, report=lambda line: None)
+    log, merged = tmp_path / "metrics" / "block_0000.jsonl", tmp_path / "metrics.jsonl"
+    kept, (events,) = merged.read_bytes(), (tmp_path / "tb").glob("0000*/*")
+    log.write_bytes(b"")
+    events.unlink()
+    said = []
+    dream(config, tmp_path, report=said.append)
+    assert any("block_0000.jsonl is damaged: written again" in line for line in said)
+    assert any("events of runs 0 were damaged or missing" in line for line in said)
+    assert merged.read_bytes() == kept
+    assert len(list((tmp_path / "tb").glob("0000*/*"))) == 1

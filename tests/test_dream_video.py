@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -384,3 +385,50 @@ def test_dreams_and_clips_that_do_not_fit(clip, tmp_path):
     tiny = folder(tmp_path / "tiny", panned(3)[:, :12, :12])
     with pytest.raises(ValueError, match="at least 16"):
         dream_video(tiny, add_noise, tmp_path / "tiny_run", CARRY, quiet)
+
+
+def harmed(finished, tmp_path):
+    return Path(shutil.copytree(finished, tmp_path / "harmed"))
+
+
+@pytest.mark.parametrize("harm", ["emptied", "zeros", "gone", "cut at a line"])
+def test_a6_a_harmed_table_is_written_again(clip, finished, tmp_path, harm):
+    workdir, said = harmed(finished[0], tmp_path), []
+    path = workdir / "metrics.csv"
+    data = path.read_bytes()
+    if harm == "gone":
+        path.unlink()
+    else:
+        cut = b"".join(data.splitlines(keepends=True)[:3])
+        harms = {"emptied": b"", "zeros": bytes(len(data)), "cut at a line": cut}
+        path.write_bytes(harms[harm])
+    dream_video(clip, add_noise, workdir, CARRY, said.append)
+    assert any("metrics.csv is damaged or missing: written" in line for line in said)
+    assert path.read_bytes() == data
+
+
+@pytest.mark.parametrize("harm", ["swap", "flip", "cut", "gone"])
+def test_a_harmed_frame_is_refused_by_name(clip, finished, tmp_path, harm):
+    workdir = harmed(finished[0], tmp_path)
+    one, two = (workdir / "frames" / f"{i:06d}.png" for i in (1, 2))
+    data = one.read_bytes()
+    if harm == "swap":
+        one.write_bytes(two.read_bytes())
+        two.write_bytes(data)
+    elif harm == "flip":
+        one.write_bytes(data[:-20] + bytes([data[-20] ^ 1]) + data[-19:])
+    elif harm == "cut":
+        one.write_bytes(data[:-20])
+    else:
+        one.unlink()
+    with pytest.raises(ValueError, match=r"000001\.png.* missing, or not as written"):
+        dream_video(clip, add_noise, workdir, CARRY, quiet)
+
+
+def test_a_harmed_clip_is_written_again(clip, finished, tmp_path):
+    workdir = harmed(finished[0], tmp_path)
+    (video,) = workdir.glob("out.*")
+    data = video.read_bytes()
+    video.write_bytes(data[: len(data) // 2])
+    dream_video(clip, add_noise, workdir, CARRY, quiet)
+    assert video.read_bytes() == data

@@ -278,3 +278,18 @@ def test_credits_of_what_is_shown(tmp_path):
     assert credits_of(pictures[:1]) == b"picture,author\nb.jpg,Bo\n"
     assert credits_of(pictures) == b"picture,author\nb.jpg,Bo\nsub/a.jpg,Ada\n"
     assert credits_of([tmp_path / "c.jpg"]) is None
+
+
+def test_a6_a_damaged_state_is_named(model, folder, tmp_path):
+    mine(model, TAPS, folder, ASKED, workdir=tmp_path, report=lambda line: None)
+    path = tmp_path / "mined.npz"
+    data = path.read_bytes()
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    arrays["0.total"] = arrays["0.total"] + 1  # the archive's checksums would hold
+    np.savez(path, **arrays)
+    other = path.read_bytes()
+    for harm in (other, data[: len(data) // 2], b"", bytes(len(data))):
+        path.write_bytes(harm)
+        with pytest.raises(ValueError, match=r"mined\.npz.* is damaged"):
+            mine(model, TAPS, folder, ASKED, workdir=tmp_path)

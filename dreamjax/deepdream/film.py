@@ -119,10 +119,15 @@ def film(
     with locked(workdir), stop_requests() as stop:
         claim(workdir, identity, report=report)
         write_environment(workdir)
-        first, start = 0, photo
+        first, start, marks = 0, photo, ""
         if saved.exists():
             (start,), meta = checkpoint.load(saved, (np.zeros_like(photo),))
-            first = meta["frame"]
+            first, marks = meta["frame"], meta.get("frames", "")
+            checkpoint.check_marks(
+                paths,
+                marks,
+                f"Put it back, or delete {saved} to dream the film anew.",
+            )
         if first < count:
             paint = make_painter(
                 open_studio(config, [photo.shape[:2]], model),
@@ -149,7 +154,9 @@ def film(
                 turn=config["turn"],
                 shift=tuple(config["shift"]),
             )
-            checkpoint.save(saved, (start,), {"frame": i + 1})
+            if len(marks) == checkpoint.MARK * i:  # else begun by an older version
+                marks += checkpoint.mark(paths[i])
+            checkpoint.save(saved, (start,), {"frame": i + 1, "frames": marks})
             if stop and i + 1 < count:
                 raise Interrupted(
                     f"stopped after frame {i + 1} of {count}. The same command goes on"

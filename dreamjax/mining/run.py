@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dreamjax.checkpoint import DAMAGE, digest
 from dreamjax.errors import choose, require
 from dreamjax.files import atomic_open
 from dreamjax.identity import folder_digest, model_digest
@@ -315,26 +316,39 @@ def _save(path: Path, asked: Mapping[str, Any], progress: _Progress) -> None:
         for i, ledger in enumerate(progress.ledgers.values())
         for name, array in _flat(ledger).items()
     }
+    text = json.dumps(about)
+    seal = np.asarray(digest(text, arrays))
     with atomic_open(path) as file:
-        np.savez(file, about=np.asarray(json.dumps(about)), **arrays)
+        np.savez(file, about=np.asarray(text), sha256=seal, **arrays)
 
 
 def _load(path: Path, asked: Mapping[str, Any]) -> _Progress | None:
     if not path.is_file():
         return None
-    with np.load(path, allow_pickle=False) as file:
-        about = json.loads(str(file["about"]))
-        other = [name for name in asked if about["asked"].get(name) != asked[name]]
-        if other:
-            raise ValueError(
-                f"workdir={str(path.parent)!r} holds another look: {other[0]} was"
-                f" {about['asked'].get(other[0])!r}, now {asked[other[0]]!r}."
-                " Choose another workdir."
-            )
-        ledgers = {
-            tap: _unflat({n: file[f"{i}.{n}"] for n in NAMES})
-            for i, tap in enumerate(asked["taps"])
-        }
+    try:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        text, seal = str(arrays.pop("about")), arrays.pop("sha256", None)
+        if seal is not None and str(seal) != digest(text, arrays):
+            raise ValueError("its SHA-256 is another")
+        about = json.loads(text)
+        there = about["asked"]
+    except DAMAGE as error:
+        raise ValueError(
+            f"state {str(path)!r} is damaged ({error}). Delete it to look at the"
+            " pictures again."
+        ) from error
+    other = [name for name in asked if there.get(name) != asked[name]]
+    if other:
+        raise ValueError(
+            f"workdir={str(path.parent)!r} holds another look: {other[0]} was"
+            f" {there.get(other[0])!r}, now {asked[other[0]]!r}."
+            " Choose another workdir."
+        )
+    ledgers = {
+        tap: _unflat({n: arrays[f"{i}.{n}"] for n in NAMES})
+        for i, tap in enumerate(asked["taps"])
+    }
     return _Progress(about["done"], ledgers, tuple(about["broken"]))
 
 

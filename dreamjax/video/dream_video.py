@@ -6,7 +6,7 @@
     frames/000000.png … the dreams
     metrics.csv         a row per frame (see `COLUMNS`)
     state.npz           the last dream in full precision: what the next one needs
-    out.mp4 or out.gif  the clip, with the source's sound and rate
+    out.mp4 or out.gif  the clip, with the source's sound and rate; out.….sha256
 
 Killed at any moment and started again it goes on after the last whole frame, and ends
 with the same bytes in every frame.
@@ -16,7 +16,7 @@ import csv
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -189,7 +189,8 @@ def dream_video(
         claimed = claimed._replace(config=_claimed(clip, settings, plain))
         claim(workdir, claimed, report=report)
         done = _done(workdir, clip)
-        if done == len(numbers) and _out(workdir, settings).exists():
+        _mend(workdir, numbers, report)
+        if done == len(numbers) and _is_whole(_out(workdir, settings)):
             report(f"{workdir} is finished: nothing to dream.")
         else:
             if done < len(numbers):
@@ -425,7 +426,60 @@ def _keep(
         csv.writer(file, lineterminator="\n").writerow(values)
         file.flush()
         os.fsync(file.fileno())
-    checkpoint.save(workdir / "state.npz", {"dream": dream}, {"done": number + 1})
+    marks = _kept_marks(workdir)
+    if len(marks) == checkpoint.MARK * number:  # else begun by an older version
+        marks += checkpoint.mark(_picture(workdir, number))
+    meta = {"done": number + 1, "frames": marks}
+    log = path.read_bytes().decode("utf-8")
+    checkpoint.save(workdir / "state.npz", {"dream": dream}, meta, log)
+
+
+def _kept_marks(workdir: Path) -> str:
+    """Returns the marks of all frames that are whole, one after the other."""
+    path = workdir / "state.npz"
+    return checkpoint.read_meta(path).get("frames", "") if path.exists() else ""
+
+
+def _mend(workdir: Path, numbers: Sequence[int], report: Callable[[str], None]) -> None:
+    """Writes metrics.csv again where it is not what the state says.
+
+    Raises:
+      ValueError: a frame is gone or another one.
+    """
+    state, path = workdir / "state.npz", workdir / "metrics.csv"
+    if not state.exists():
+        return
+    kept = checkpoint.read(state)
+    pictures = [_picture(workdir, number) for number in range(len(numbers))]
+    checkpoint.check_marks(
+        pictures,
+        kept.meta.get("frames", ""),
+        f"Put it back, or delete {state} to dream the clip anew.",
+    )
+    if kept.log is None:  # of an older version
+        return
+    have = path.read_bytes() if path.exists() else b""
+    if not have.startswith(kept.log.encode("utf-8")):
+        report(f"{path.name} is damaged or missing: written again from {state.name}.")
+        write_text(path, kept.log)
+
+
+def _is_whole(video: Path) -> bool:
+    """Tells whether the finished clip is as it was written."""
+    if not video.exists():
+        return False
+    written = _digest_path(video)
+    line = written.read_bytes() if written.exists() else b""
+    return not line or line == _digest_line(video).encode("utf-8")
+
+
+def _digest_path(video: Path) -> Path:
+    return video.with_name(f"{video.name}.sha256")
+
+
+def _digest_line(video: Path) -> str:
+    """Returns the line that `sha256sum --check` reads."""
+    return f"{content_digest(video)}  {video.name}\n"
 
 
 def _text(value: float) -> str:
@@ -468,3 +522,5 @@ def _assemble(clip: Clip, workdir: Path, settings: VideoSettings, total: int) ->
         audio_start=settings.start / clip.fps,
         quality=settings.quality,
     )
+    video = _out(workdir, settings)
+    write_text(_digest_path(video), _digest_line(video))
