@@ -427,7 +427,7 @@ def test_a_harmed_frame_is_refused_by_name(clip, finished, tmp_path, harm):
 
 def test_a_harmed_clip_is_written_again(clip, finished, tmp_path):
     workdir = harmed(finished[0], tmp_path)
-    (video,) = workdir.glob("out.*")
+    video = workdir / "out.gif"
     data = video.read_bytes()
     video.write_bytes(data[: len(data) // 2])
     dream_video(clip, add_noise, workdir, CARRY, quiet)
