@@ -17,12 +17,14 @@ import numpy as np
 
 from dreamjax import config as configs
 from dreamjax import models, sweep, text
+from dreamjax.caps import require_cap
 from dreamjax.draws import DESIGNS
 from dreamjax.dream import Evaluation, Judge, Pieces, make_evaluation, make_step
 from dreamjax.errors import choose, require
+from dreamjax.fields import ARRAY
 from dreamjax.hparams import Hparam
 from dreamjax.identity import Identity, content_digest, identify
-from dreamjax.images import load_image
+from dreamjax.images import load_image, resized
 from dreamjax.labels import ASSETS, class_index
 from dreamjax.metrics.network import make_judge
 from dreamjax.metrics.transfer import Transfer, load_transfer, make_transfer
@@ -115,10 +117,11 @@ def build(
     Raises:
       ValueError: naming the key, its value and what is allowed.
     """
-    config = configs.plain(config)
-    configs.check_keys(config)
+    config, arrays = configs.take(config)
+    given = {**arrays, **(given or {})}
     size = check_numbers(config)
     choose("precision", config["precision"], PRECISIONS)
+    check_runs(config)
     model = models.load(config["model"]) if model is None else model
     loaded, model = model, in_precision(model, config["precision"])
     least = model.record.min_size if tiled else 1
@@ -127,6 +130,7 @@ def build(
         return max(shape[0], least), max(shape[1], least)
 
     check_size(model.record, seen(size))
+    config = with_all(config, model, seen(size))
     runs = sweep.expand(
         config["hparams"],
         mode=config["sweep"],
@@ -167,7 +171,7 @@ def build(
     configs.check_limits(swept, read)
     _check_redirect(config, model)
 
-    pictures = _pictures(swept, read, size, config["channels"], given or {})
+    pictures = _pictures(swept, read, size, config["channels"], given)
     whole = _names(objective, WHOLE) | {"seed"}
     values = {
         name: _stack(name, swept[name], len(runs), pictures, whole)
@@ -178,7 +182,7 @@ def build(
         check_scale(size, swept["decay_power"])
     start = config["start"]
     if start not in STARTS:
-        pictures |= {start: load_picture(start, size, config["channels"])}
+        pictures |= {start: _picture(start, size, config["channels"], given)}
         start = pictures[start]
 
     palette, files = config["color"], {}
@@ -217,7 +221,13 @@ def build(
     _check_optimizer(pieces, config)
     first: HParams = {name: jnp.asarray(rows[0]) for name, rows in values.items()}
     shape = (*size, config["channels"])
-    view = seen(output_shape(pieces.transform, shape, first)[:2])
+    try:
+        view = seen(output_shape(pieces.transform, shape, first)[:2])
+    except ValueError as error:
+        raise ValueError(f"transforms={config['transforms']!r}: {error}") from None
+    require_cap("transforms: a view", view, max(view), "side")
+    pixels = math.prod(view) * config["batch"]
+    require_cap("transforms: a view × batch", view, pixels, "pixels")
     check_size(model.record, view)
     view_shapes = tap_shapes(model, view)
     check_taps(model.record, aims, view_shapes, view)
@@ -285,33 +295,77 @@ def _judge(objective: Objective, taps: TapsOf, transfer: Transfer | None) -> Jud
 
 
 def check_numbers(config: Mapping[str, Any]) -> tuple[int, int]:
-    """Returns (H, W) after checking the counts and sizes of a config.
+    """Returns (H, W) after checking what of a config depends on several of its keys.
+
+    Args:
+      config: as `dreamjax.config.take` gives it.
 
     Raises:
       ValueError: naming the key, its value and what is allowed.
     """
-    size = config["size"]
-    size = (size,) if isinstance(size, int) else tuple(size)
-    size = size * 2 if len(size) == 1 else size
-    require(
-        len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size),
-        "size",
-        config["size"],
-        "one side or (height, width), whole pixels above 0",
-    )
-    least = {"batch": 1, "channels": 1, "steps": 1, "log_every": 1, "samples": 1}
-    least |= {"runs_per_call": 0, "steps_per_call": 0, "evaluation_draws": 1}
-    for name, low in least.items():
-        require(config[name] >= low, name, config[name], f"at least {low}")
     stages(config)
-    for step in config["image_steps"]:
-        require(step >= 0, "image_steps", config["image_steps"], "steps are >= 0")
-    require(
-        isinstance(config["remat"], bool), "remat", config["remat"], "True or False"
-    )
     choose("rows", config["rows"], config["hparams"])
     choose("draws", config["draws"], DESIGNS)
-    return size
+    return config["size"]
+
+
+def check_runs(config: Mapping[str, Any]) -> None:
+    """Raises ValueError for runs that cannot be, before a network is loaded.
+
+    What stands for all channels counts as one: how many there are, the network knows.
+    """
+    sweep.expand(
+        config["hparams"],
+        mode=config["sweep"],
+        samples=config["samples"],
+        seed=config["seed"],
+        draws=config["draws"],
+    )
+
+
+def with_all(
+    config: Mapping[str, Any], model: Model, size: tuple[int, int]
+) -> dict[str, Any]:
+    """Returns a config whose "all" are the numbers that the objective can read.
+
+    Args:
+      config: as `dreamjax.config.take` gives it.
+      model: the network.
+      size: (H, W) of the images.
+
+    Raises:
+      ValueError: "all" of a hyperparameter that the objective reads no channel, class
+        or layer by.
+    """
+    config, hparams = dict(config), dict(config["hparams"])
+    wanted = [name for name, v in hparams.items() if v == (configs.ALL,)]
+    if not wanted:
+        return config
+    shapes = tap_shapes(model, size)
+    objective = text.parse_objective(
+        config["objective"],
+        hparams=hparams,
+        labels=model.record.labels,
+        taps=[*shapes, *model.record.head_taps],
+    ).objective
+    for name in wanted:
+        counts = {
+            len(read.choices) if read.kind == "choice" else shapes[read.tap][-1]
+            for read in objective.reads
+            if isinstance(read.index, Hparam)
+            and read.index.name == name
+            and read.kind in ("channel", "class", "choice")
+            and read.tap in shapes
+        }
+        require(
+            len(counts) > 0,
+            f"hparams.{name}",
+            configs.ALL,
+            "it stands for what an objective such as 'b8:unit' reads by this name",
+        )
+        require_cap(f"hparams.{name}", repr(configs.ALL), min(counts), "runs")
+        hparams[name] = tuple(range(min(counts)))
+    return {**config, "hparams": hparams}
 
 
 def picture_path(name: str) -> Path:
@@ -328,7 +382,8 @@ def files_read(
 
     Args:
       config: plain values, of a sweep or of a dream, whose photos are not among them.
-      given: pictures by name, instead of files.
+      given: pictures by name, instead of files. A picture that the config names by its
+        digest needs no other.
     """
     names = [value for name in IMAGES for value in config["hparams"].get(name, ())]
     names += [config.get("start", STARTS[0]), config.get("mask", configs.NO_IMAGE)]
@@ -336,7 +391,7 @@ def files_read(
     found = {
         name: picture_path(name)
         for name in dict.fromkeys(names)
-        if name not in (*STARTS, configs.NO_IMAGE)
+        if name not in (*STARTS, configs.NO_IMAGE) and not name.startswith(ARRAY)
     }
     return found | {name: given[name] for name in found.keys() & (given or {}).keys()}
 
@@ -357,9 +412,24 @@ def load_picture(name: str, size: tuple[int, int], channels: int) -> np.ndarray:
             "a picture is needed here (hparams.target or hparams.reference): give a"
             f" file, or one of {', '.join(PHOTOS)}."
         )
+    if name.startswith(ARRAY):
+        raise ValueError(
+            f"the picture {name[: len(ARRAY) + 8]!r} was given as an array, which is"
+            " not here: give it again, in Python."
+        )
     image = load_image(picture_path(name), size)
     require(channels in (1, 3), "channels", channels, "1 or 3 to start from a picture")
     return image if channels == 3 else image.mean(axis=2, keepdims=True)
+
+
+def fitted(picture: np.ndarray, size: tuple[int, int], channels: int) -> np.ndarray:
+    """Returns a picture given as an array, cropped and resized as a file's would be."""
+    have = picture.shape[2]
+    if have != channels:
+        allowed = f"[H, W, {channels}], or [H, W, 3] for gray images"
+        require((have, channels) == (3, 1), "picture.shape", picture.shape, allowed)
+        picture = picture.mean(axis=2, keepdims=True)
+    return resized(picture, size)
 
 
 def _as_class(value: Any, labels: tuple[str, ...]) -> Any:
@@ -422,10 +492,21 @@ def _pictures(
     given: Mapping[str, np.ndarray],
 ) -> dict[str, np.ndarray]:
     names = {value for name in IMAGES if name in read for value in swept[name]}
-    return {
-        name: given[name] if name in given else load_picture(name, size, channels)
-        for name in sorted(names)
-    }
+    return {name: _picture(name, size, channels, given) for name in sorted(names)}
+
+
+def _picture(
+    name: str,
+    size: tuple[int, int],
+    channels: int,
+    given: Mapping[str, np.ndarray],
+) -> np.ndarray:
+    """Returns a picture [H, W, C] that was given as an array, or a file's."""
+    if name not in given:
+        return load_picture(name, size, channels)
+    if not name.startswith(ARRAY):
+        return given[name]
+    return fitted(given[name], size, channels)
 
 
 def _stack(

@@ -7,12 +7,32 @@ Everything else is static: another value is another program.
 """
 
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import ml_collections
+import numpy as np
 
+from dreamjax.caps import check_cap, require_cap
 from dreamjax.errors import choose, did_you_mean
+from dreamjax.fields import (
+    PICTURE,
+    TEXT,
+    TRUTH,
+    Field,
+    array_name,
+    convert,
+    entries,
+    is_array,
+    pair_of,
+    real,
+    shown,
+    tuple_of,
+    whole,
+)
+from dreamjax.fields import plain as plain_scalar
 from dreamjax.gradients import GRADIENT_TRANSFORMS
 from dreamjax.optimizers import OPTIMIZERS
 from dreamjax.projections import PROJECTIONS
@@ -49,7 +69,8 @@ def base_hparams() -> dict[str, tuple]:
 
 def base_config() -> ml_collections.ConfigDict:
     """Returns a complete, unlocked configuration: one channel, Lucid's defaults."""
-    config = ml_collections.ConfigDict()
+    # Types are checked by `FIELDS`, which also takes what can be converted.
+    config = ml_collections.ConfigDict(type_safe=False)
     config.model = "efficientnet_lite0"  # or "package.module:function"
     config.precision = "float32"  # of the network; or bfloat16
     config.remat = False  # compute activations twice, to need less memory
@@ -83,8 +104,189 @@ def base_config() -> ml_collections.ConfigDict:
     config.transfer = ""  # a second network that judges the pictures; '' is none
     config.rows = "unit"  # the hyperparameter that names the rows of the sheet
     config.tensorboard = True
-    config.hparams = ml_collections.ConfigDict(base_hparams())
+    config.hparams = ml_collections.ConfigDict(base_hparams(), type_safe=False)
     return config
+
+
+FIELDS: Mapping[str, Field] = MappingProxyType(
+    {
+        "model": TEXT,
+        "precision": TEXT,
+        "remat": TRUTH,
+        "objective": TEXT,
+        "size": pair_of(whole(1, "side"), one=True),
+        "batch": whole(1, "batch"),
+        "channels": whole(1, "channels"),
+        "param": TEXT,
+        "color": TEXT,
+        "range": TEXT,
+        "start": PICTURE,
+        "transforms": TEXT,
+        "gradient": tuple_of(TEXT),
+        "optimizer": TEXT,
+        "redirect_relu": TRUTH,
+        "steps": whole(1, "steps"),
+        "sweep": TEXT,
+        "samples": whole(1, "runs"),
+        "draws": TEXT,
+        "seed": whole(0, 2**63 - 1),
+        "rungs": tuple_of(whole(1, "steps")),
+        "keep": real(0, 1, above=True),
+        "common_noise": TRUTH,
+        "runs_per_call": whole(0, "runs"),
+        "steps_per_call": whole(0, "steps"),
+        "log_every": whole(1),
+        "image_steps": tuple_of(whole(0)),
+        "checkpoint_seconds": real(0),
+        "keep_states": TRUTH,
+        "evaluation_draws": whole(1, "draws"),
+        "transfer": TEXT,
+        "rows": TEXT,
+        "tensorboard": TRUTH,
+    }
+)
+"""Key of the config -> what it may be. `hparams` has rules of its own, see `take`."""
+
+ALL = "all"
+"""In place of numbers: every channel or class that the objective can read."""
+
+
+class Taken(NamedTuple):
+    """A config as everything behind the entrance may rely on it.
+
+    Attributes:
+      config: plain values, of the types that `FIELDS` says; JSON can hold it.
+      given: name -> picture [H, W, C] in [0, 1], of those that came as arrays; the
+        config calls them by these names.
+    """
+
+    config: dict[str, Any]
+    given: dict[str, np.ndarray]
+
+
+def take(config: Mapping[str, Any], fields: Mapping[str, Field] = FIELDS) -> Taken:
+    """Checks and converts a config, once, where it enters.
+
+    Args:
+      config: a ConfigDict or nested mapping. Values may also be scalars, ranges and
+        arrays of NumPy or JAX, and one value where a tuple is meant.
+      fields: key -> what it may be.
+
+    Raises:
+      ValueError: naming the key, its value and what is allowed; nothing is loaded,
+        compiled or expanded before.
+    """
+    given: dict[str, np.ndarray] = {}
+
+    def named(value: Any) -> Any:
+        if is_array(value):
+            name = array_name(value)
+            given[name] = value
+            return name
+        return value
+
+    taken: dict[str, Any] = {}
+    for name, value in dict(config).items():
+        if name == "hparams":
+            continue
+        choose("config key", name, [*fields, "hparams"])
+        taken[name] = named(convert(name, value, fields[name]))
+    hparams = config.get("hparams", {})
+    if not isinstance(hparams, Mapping | ml_collections.ConfigDict):
+        raise ValueError(f"hparams={shown(hparams)} is no mapping of names to tuples.")
+    check_cap(len(hparams), "list")
+    found = {}
+    for name, values in dict(hparams).items():
+        key = f"hparams.{name}"
+        if not re.fullmatch(r"[^\W\d]\w{0,99}", str(name)):
+            raise ValueError(f"hparams: {shown(name)} is no name of a hyperparameter.")
+        taken_values = convert(key, values, Field(HPARAM, _hparam_of(name)))
+        found[name] = tuple(named(value) for value in taken_values)
+    taken["hparams"] = found
+    missing = [name for name in fields if name not in taken]
+    missing += [f"hparams.{name}" for name in base_hparams() if name not in found]
+    if missing:
+        raise ValueError(f"config lacks {', '.join(missing)}.")
+    if "size" in taken:
+        height, width = taken["size"]
+        pixels = height * width * taken.get("batch", 1)
+        require_cap("size × batch", (height, width), pixels, "pixels")
+    return Taken(taken, given)
+
+
+HPARAM = (
+    "a tuple of numbers, labels, vectors of numbers or pictures, a range, or one text"
+    " that is drawn from"
+)
+PICTURES = ("target", "reference")  # hyperparameters whose values are pictures
+WHOLE = frozenset({"seed", "blur_every", "median_every", "redirect_steps"})
+"""Hyperparameters that count: fractions would be cut off inside the program."""
+
+
+def _hparam_of(name: str) -> Any:
+    """Returns the function that takes what a hyperparameter is given."""
+
+    def values_of(given: Any) -> tuple:
+        if isinstance(given, ml_collections.ConfigDict | Mapping):
+            raise ValueError
+        if name in PICTURES and is_array(given):
+            return (given,) if given.ndim == 3 else tuple(np.asarray(given))
+        if hasattr(given, "__len__") and not isinstance(given, str):
+            check_cap(len(given), "runs")
+        found = entries(given)
+        if len(found) == 1 and isinstance(found[0], str):
+            found = counted(found[0])
+        return found
+
+    def take_values(given: Any) -> tuple:
+        found = values_of(given)
+        if not found:
+            raise ValueError("the sweep is empty")
+        return tuple(_hparam_value(name, value) for value in found)
+
+    return take_values
+
+
+def _hparam_value(name: str, value: Any) -> Any:
+    if name in PICTURES:
+        return PICTURE.take(value)
+    value = plain_scalar(value)
+    if isinstance(value, str):
+        value = TEXT.take(value)
+        if name in NUMBERS and value != ALL and not re.fullmatch(r"\w+\(.*\)", value):
+            raise ValueError("not all are numbers")
+        return value
+    if isinstance(value, bool):
+        raise ValueError(f"not all are numbers: {value} is none")
+    if isinstance(value, int | float):
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise ValueError("a whole number beyond 64 bits")
+        if name in WHOLE and not _is_whole(value):
+            raise ValueError(f"{value!r} is no whole number")
+        return value
+    if isinstance(value, list | tuple) or is_array(value):
+        found = entries(value)
+        check_cap(len(found), "list")
+        if not found or name in NUMBERS:
+            raise ValueError("not all are numbers")
+        return tuple(_hparam_value(name, entry) for entry in found)
+    raise ValueError("not all are numbers, or vectors of numbers")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+
+
+def counted(text: str) -> tuple:
+    """Returns the whole numbers of a text such as "range(512)"; of another, itself."""
+    found = re.fullmatch(
+        r"\s*range\(\s*(-?\d{1,18}(?:\s*,\s*-?\d{1,18}){0,2})\s*\)\s*", text
+    )
+    if found is None:
+        return (text,)
+    numbers = range(*(int(number) for number in found[1].split(",")))
+    check_cap(len(numbers), "runs")
+    return tuple(numbers)
 
 
 def shrink(config: ml_collections.ConfigDict) -> None:
@@ -119,22 +321,6 @@ def as_config(values: Mapping[str, Any]) -> ml_collections.ConfigDict:
     return config
 
 
-def check_keys(config: Mapping[str, Any]) -> None:
-    """Raises ValueError for a missing or misspelt key of the config.
-
-    Hyperparameters of one's own are allowed; `build` refuses those that nothing reads.
-    """
-    base = base_config()
-    for name in config:
-        choose("config key", name, base)
-    missing = [name for name in base if name not in config]
-    missing += [
-        f"hparams.{name}" for name in base.hparams if name not in config["hparams"]
-    ]
-    if missing:
-        raise ValueError(f"config lacks {', '.join(missing)}.")
-
-
 def check_read(
     hparams: Mapping[str, Sequence[Any]], read: frozenset[str], varying: Sequence[str]
 ) -> None:
@@ -156,6 +342,10 @@ def check_limits(swept: Mapping[str, Sequence[Any]], read: Collection[str]) -> N
 
     Inside the program such a value would silently do nothing, or something else.
     """
+    for name in sorted(set(read) & WHOLE):
+        for value in swept[name]:
+            if isinstance(value, int | float) and not _is_whole(value):
+                raise ValueError(f"hparams.{name}={value!r} is no whole number.")
     for name in sorted(set(read) & set(LIMITS)):
         low, high = LIMITS[name]
         for value in swept[name]:
@@ -191,6 +381,9 @@ LIMITS = {
     "progress_desired": (0, math.inf),
 }
 """Hyperparameter -> its least and largest value, both allowed."""
+
+NUMBERS = frozenset(name for name in base_hparams() if name not in ("unit", *PICTURES))
+"""Hyperparameters of the library that are one number in each run."""
 
 UNREAD = {
     "unit": "the objective does not read it; write for example 'b8:unit'",

@@ -192,11 +192,22 @@ def draw(
     u = np.clip(points(among, samples, [_stream(seed, n) for n in names]), 0, BELOW_ONE)
     return [
         {
-            name: distribution.quantile(x)
+            name: _value(name, distribution, x)
             for name, distribution, x in zip(names, among, row, strict=True)
         }
         for row in u.tolist()
     ]
+
+
+def _value(name: str, distribution: Distribution, u: float) -> Any:
+    try:
+        value = distribution.quantile(u)
+        finite = isinstance(value, str) or math.isfinite(value)
+    except OverflowError:
+        finite = False
+    if not finite:
+        raise ValueError(f"hparams.{name}: its distribution gives no finite numbers.")
+    return value
 
 
 def _parse(name: str, text: str) -> Distribution:

@@ -18,6 +18,7 @@ import numpy as np
 from dreamjax import models
 from dreamjax.code_digest import array_parts, digest_of, users_code
 from dreamjax.gradients import GRADIENT_TRANSFORMS
+from dreamjax.json_file import open_regular
 from dreamjax.models.model import Model
 from dreamjax.models.published import weights_digest
 from dreamjax.models.source import locate
@@ -177,10 +178,11 @@ def content_digest(file: Path | np.ndarray) -> str:
     try:
         if file.is_dir():
             return folder_digest(p for p in file.iterdir() if p.is_file())
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             return hashlib.file_digest(opened, "sha256").hexdigest()
-    except OSError as error:
-        raise ValueError(f"{str(file)!r} cannot be read: {error.strerror}.") from error
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(f"{str(file)!r} cannot be read: {why}.") from error
 
 
 def folder_digest(files: Iterable[Path], folder: Path | None = None) -> str:

@@ -183,6 +183,17 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         ) from error
 
 
+def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Returns an image [H, W, C] cropped and resized to (H, W) as `load_image` does."""
+    placed = _cropped(*image.shape[:2], size)
+    if placed is None:
+        return image
+    planes = [
+        _resized(np.ascontiguousarray(p), *placed) for p in np.moveaxis(image, 2, 0)
+    ]
+    return np.stack(planes, axis=2)
+
+
 def to_uint8(images: np.ndarray) -> np.ndarray:
     """Returns float images in [0, 1] as uint8: clipped and rounded.
 

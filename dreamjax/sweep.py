@@ -19,6 +19,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from dreamjax.caps import require_cap
 from dreamjax.draws import draw, is_drawn
 from dreamjax.dream import Evaluation
 from dreamjax.errors import choose, require
@@ -60,7 +61,8 @@ def expand(
       draws: their design, "random", "latin" or "sobol" (`dreamjax.draws`).
 
     Raises:
-      ValueError: an empty tuple, unequal lengths in a zip, an unknown distribution.
+      ValueError: an empty tuple, unequal lengths in a zip, an unknown distribution,
+        more runs than `dreamjax.caps` allows.
     """
     require(samples >= 1, "samples", samples, "at least 1")
     for name, values in hparams.items():
@@ -78,12 +80,23 @@ def expand(
             " distribution, such as ('log_uniform(1e-4, 1)',)."
         )
     plain = {name: list(v) for name, v in hparams.items() if name not in drawn}
+    _check_count(plain, mode, samples)
     drawings = draw(drawn, samples=samples, seed=seed, design=draws)
     return [
         {name: {**combination, **drawing}[name] for name in hparams}
         for combination in _combine(plain, mode)
         for drawing in drawings
     ]
+
+
+def _check_count(plain: Mapping[str, list], mode: str, samples: int) -> None:
+    """Raises ValueError for more runs than are allowed, before any is made."""
+    zipped = _zipped(plain, mode)
+    lengths = [max((len(plain[name]) for name in zipped), default=1)]
+    lengths += [len(values) for name, values in plain.items() if name not in zipped]
+    several = [n for n in [*lengths, samples] if n > 1]
+    told = " × ".join(map(str, several[:8])) + (" × …" if len(several) > 8 else "")
+    require_cap("hparams", told, math.prod(several), "runs")
 
 
 def _combine(plain: Mapping[str, list], mode: str) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from dreamjax import resample
+from dreamjax.caps import require_cap
 from dreamjax.errors import choose, require
 from dreamjax.hparams import Hparam, Value, resolve
 from dreamjax.moves import Move, grouped, together
@@ -60,6 +61,7 @@ def _whole(argument: str, value: Any, low: int) -> None:
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     fits = whole and value >= low
     require(fits, argument, value, f"an integer, at least {low}, is allowed")
+    require_cap(argument, value, value, "side")
 
 
 def _pixels(argument: str, value: Any) -> None:
@@ -264,7 +266,34 @@ def roll(pixels: Value) -> Transform:
     return transform
 
 
-def crop(size: int | tuple[int, int], *, fill: Value = GRAY) -> Transform:
+def crop(size: int | tuple[int, int]) -> Transform:
+    """Cuts the middle out: -> [height, width, C].
+
+    An odd difference takes its extra pixel at the bottom and right.
+
+    Args:
+      size: static side, or (height, width), in pixels.
+
+    Raises:
+      ValueError: if a side is below 1; at trace time, if it is above the image's.
+    """
+    target = _size("size", size)
+    cut = crop_or_pad(size)
+
+    def transform(key: Key, image: Array, hp: HParams) -> Array:
+        _check_image("crop", image)
+        height, width = image.shape[:2]
+        if target[0] > height or target[1] > width:
+            raise ValueError(
+                f"crop(size={size}) does not fit an image of {height} × {width} px:"
+                " crop_or_pad surrounds it with gray."
+            )
+        return cut(key, image, hp)
+
+    return transform
+
+
+def crop_or_pad(size: int | tuple[int, int], *, fill: Value = GRAY) -> Transform:
     """Cuts the middle out, or surrounds with gray: -> [height, width, C].
 
     `tf.image.resize_with_crop_or_pad`: an odd difference takes (or adds) its extra
@@ -281,7 +310,7 @@ def crop(size: int | tuple[int, int], *, fill: Value = GRAY) -> Transform:
     _number("fill", fill)
 
     def transform(key: Key, image: Array, hp: HParams) -> Array:
-        _check_image("crop", image)
+        _check_image("crop_or_pad", image)
         border = []
         for have, want in zip(image.shape[:2], target, strict=True):
             before = -((have - want) // 2) if have > want else (want - have) // 2
@@ -566,7 +595,7 @@ def distill_2017() -> Transform:
 
     def transform(key: Key, image: Array, hp: HParams) -> Array:
         _check_image("distill_2017", image)
-        return crop(image.shape[:2])(key, moves(key, image, hp), hp)
+        return crop_or_pad(image.shape[:2])(key, moves(key, image, hp), hp)
 
     return transform
 
@@ -586,7 +615,10 @@ def output_shape(transform: Transform, shape: tuple[int, ...], hp: HParams) -> t
     """
     key = jax.eval_shape(lambda: jax.random.key(0))
     image = jax.ShapeDtypeStruct(shape, jnp.float32)
-    return jax.eval_shape(transform, key, image, dict(hp)).shape
+    try:
+        return jax.eval_shape(transform, key, image, dict(hp)).shape
+    except ValueError as error:  # JAX adds lines about its frames
+        raise ValueError(str(error).partition("\n")[0]) from None
 
 
 TRANSFORMS = {
@@ -594,6 +626,7 @@ TRANSFORMS = {
     "jitter": jitter,
     "roll": roll,
     "crop": crop,
+    "crop_or_pad": crop_or_pad,
     "scale": scale,
     "rotate": rotate,
     "resize": resize,

@@ -8,13 +8,11 @@ to the next, measured (`dreamjax/deepdream/reach.py`); "all" after a global pool
 attention layer. The networks of the zoo need not be downloaded for either.
 """
 
-import jax
-import jax.numpy as jnp
 from absl import flags
 
 from dreamjax import models
 from dreamjax.cli import image_size, launch
-from dreamjax.deepdream.reach import measure_fields
+from dreamjax.deepdream.reach import told_fields
 from dreamjax.models.port import outline
 from dreamjax.models.zoo import find_port
 
@@ -37,28 +35,13 @@ def main(arguments: list[str]) -> int:
     record = model.record
     print(f"{record.name}, {record.parameters:,} parameters, {record.license}")
     print(f"taps at {size[0]}×{size[1]} px:")
-    seen = fields(model, list(shapes)) if REACH.value else {}
+    seen = told_fields(model, list(shapes)) if REACH.value else {}
     for name, (_, *shape) in shapes.items():
         line = f"  {name:{width}}  {' × '.join(map(str, shape)):16}"
         print(f"{line}  {seen.get(name, '')}".rstrip())
     for name in (n for n in record.head_taps if n not in shapes):
         print(f"  {name:{width}}  only at {record.size}×{record.size} px")
     return 0
-
-
-def fields(model: models.Model, taps: list[str]) -> dict[str, str]:
-    """Returns "sees 203 px, one unit every 16" of each tap.
-
-    What is seen does not depend on the weights, so any will do where there are none.
-    """
-    weights = jax.tree.map(lambda leaf: jnp.ones(leaf.shape), model.variables)
-    found = measure_fields(model._replace(variables=weights), taps)
-    return {
-        tap: "sees all"
-        if field is None
-        else f"sees {field.size} px, one unit every {field.stride}"
-        for tap, field in found.items()
-    }
 
 
 if __name__ == "__main__":

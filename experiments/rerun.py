@@ -2,22 +2,31 @@
 
 python -m experiments.rerun results/runs/quickstart/runs/run_0007.png
 python -m experiments.rerun picture.png --workdir=results/runs/again --crowd
+python -m experiments.rerun picture.png --model=my_package.networks:small
 
 The run is made alone, which gives the same picture but for rounding (Adam may amplify
 it); --crowd makes all runs of its block again and gives the same bits. Of a dream all
 runs are always made again.
+
+A recipe is text from whoever made the picture, so it is checked before anything is
+loaded, and it runs no code: a picture of a network of one's own is made again only
+where --model (or --transfer) names the same function. docs/recipes.md has what a recipe
+may ask for, and which files it may name.
 """
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from absl import flags
 
 from dreamjax import models
-from dreamjax.build import build
+from dreamjax.build import build, check_runs
 from dreamjax.cache import use_compile_cache
 from dreamjax.cli import launch, path_flag
-from dreamjax.config import as_config, base_config, plain
+from dreamjax.config import as_config, base_config, plain, take
+from dreamjax.deepdream.config import dream_config, take_dream
 from dreamjax.deepdream.run import dream, photo_files
 from dreamjax.deepdream.studio import dream_identity
 from dreamjax.environment import environment
@@ -26,7 +35,8 @@ from dreamjax.identity import changes as identity_changes
 from dreamjax.images import load_image, to_uint8
 from dreamjax.paths import given_path
 from dreamjax.report.artifacts import pictures_of
-from dreamjax.report.recipe import read_recipe
+from dreamjax.report.named_files import check_digests, check_files
+from dreamjax.report.recipe import check_recipe, read_recipe
 from dreamjax.runner import run
 
 WORKDIR = path_flag(
@@ -35,6 +45,14 @@ WORKDIR = path_flag(
 CLOSE = 8  # of 255; what rounding in a block of another size may grow to
 
 CROWD = flags.DEFINE_bool("crowd", False, "Make the run's whole block again.")
+OWN = {
+    "model": flags.DEFINE_string(
+        "model", None, "module:function of yours, as the recipe names its network."
+    ),
+    "transfer": flags.DEFINE_string(
+        "transfer", None, "module:function of yours, as the recipe names its judge."
+    ),
+}
 
 
 def main(arguments: list[str]) -> int:
@@ -42,34 +60,98 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         raise ValueError("give one picture: python -m experiments.rerun PICTURE.png")
     picture = given_path("PICTURE", arguments[0])
-    use_compile_cache()
     recipe = read_recipe(picture)
-    model = models.load(recipe["config"]["model"])
+    check_recipe(recipe, picture)
+    config = checked(recipe["config"])
+    check_code(config, {name: flag.value for name, flag in OWN.items()})
+    check_members(recipe)
+    told = {**recipe.get("pictures", {}), **recipe.get(KEY, {}).get("files", {})}
+    for line in check_files(config, told):
+        print(line)
+    use_compile_cache()
+    model = models.load(config["model"])
     check_network(recipe, model.record)
-    if "identity" in recipe:
-        check_identity(recipe, model)
-    else:
-        print("note: weights, pictures and code were not all recorded in this picture")
+    for line in check_sources(recipe, config, model):
+        print(line)
     for line in changes(recipe["environment"], environment()):
         print(line)
     folder = WORKDIR.value or f"results/runs/rerun_{picture.stem}"
-    if "octaves" in recipe["config"]:
-        result = dream(as_config(recipe["config"]), folder, model=model)[0]
-        return verdict(load_image(picture), result.images[recipe["run"]])
-    config = completed(recipe["config"])
+    if is_dream(config):
+        return dream_again(recipe, config, model, picture, folder)
     runs, lanes = [recipe["run"]], None
     if CROWD.value:
         runs, lanes = recipe["crowd"]["runs"], recipe["crowd"]["lanes"]
-    result = run(config, folder, model=model, runs=runs, lanes=lanes)
+    result = run(as_config(config), folder, model=model, runs=runs, lanes=lanes)
     again = result.images[[runs.index(recipe["run"])]]  # [1, B, H, W, C]
     return verdict(load_image(picture), pictures_of(again)[0])
 
 
-def completed(config: dict[str, Any]) -> dict[str, Any]:
-    """Returns a sweep's config with keys that came after it, at what does nothing."""
-    base = plain(base_config())
+def dream_again(
+    recipe: Mapping[str, Any],
+    config: dict[str, Any],
+    model: models.Model,
+    picture: Path,
+    folder: str,
+) -> int:
+    """Dreams a recipe's photo again; returns the exit status."""
+    images = dream(as_config(config), folder, model=model)[0].images
+    number = recipe["run"]
+    if number >= len(images):
+        raise ValueError(f"run={number}: the recipe's config has {len(images)} runs.")
+    return verdict(load_image(picture), images[number])
+
+
+def is_dream(config: Mapping[str, Any]) -> bool:
+    """Tells whether a config is a dream's, not a sweep's."""
+    return "octaves" in config
+
+
+def checked(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a recipe's config, completed and checked as any other is.
+
+    Raises:
+      ValueError: a key that dreamjax does not have, or a value that it cannot have.
+    """
+    if is_dream(config):
+        found = take_dream(completed(config, plain(dream_config()))).config
+    else:
+        base = {**plain(base_config()), "keep_states": False}
+        found = take(completed(config, base)).config
+    check_runs(found)
+    return found
+
+
+def completed(config: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a config with keys that came after it, at what does nothing."""
     hparams = {**base["hparams"], **plain(config["hparams"])}
-    return {**base, "keep_states": False, **plain(config), "hparams": hparams}
+    return {**base, **plain(config), "hparams": hparams}
+
+
+def check_code(config: Mapping[str, Any], named: Mapping[str, str | None]) -> None:
+    """Raises ValueError for code that a recipe names and the user does not.
+
+    Args:
+      config: of the recipe.
+      named: "model" and "transfer" -> what the command line says, or None.
+    """
+    for part, given in named.items():
+        wanted = config.get(part, "")
+        if given is not None and given != wanted:
+            raise ValueError(f"--{part}={given}: the recipe says {part}={wanted!r}.")
+        if ":" in wanted and given is None:
+            raise ValueError(
+                f"the recipe says {part}={wanted!r}, a function to import. A picture"
+                f" runs no code by itself: if it is yours, give --{part} the same name."
+            )
+
+
+def check_members(recipe: Mapping[str, Any]) -> None:
+    """Raises ValueError for a crowd that is asked for and cannot be."""
+    if not CROWD.value or is_dream(recipe["config"]):
+        return
+    crowd = recipe.get("crowd")
+    if crowd is None or recipe["run"] not in crowd["runs"]:
+        raise ValueError(f"--crowd: the recipe tells no crowd of run {recipe['run']}.")
 
 
 def check_network(recipe: dict[str, Any], record: models.Record) -> None:
@@ -81,18 +163,29 @@ def check_network(recipe: dict[str, Any], record: models.Record) -> None:
         )
 
 
-def check_identity(recipe: dict[str, Any], model: models.Model) -> None:
-    """Raises ValueError where the recipe is of other weights, pictures or code."""
-    config = plain(recipe["config"])
-    if "octaves" in config:
+def check_sources(
+    recipe: Mapping[str, Any], config: dict[str, Any], model: models.Model
+) -> list[str]:
+    """Returns a line where the recipe does not tell all that it was made with.
+
+    Raises:
+      ValueError: other weights, pictures or code than the recipe tells of.
+    """
+    if is_dream(config):
         now = dream_identity(config, model, photo_files(config["image"]))
     else:
-        now = build(completed(config), model).identity
-    lines = identity_changes(from_json({KEY: recipe[KEY]}), now)
+        experiment = build(config, model)
+        now = experiment.identity
+        check_digests(experiment.image_hashes, recipe.get("pictures", {}))
+    then = from_json({KEY: recipe[KEY]}) if KEY in recipe else None
+    if then is None:
+        return ["note: not all weights, pictures and code were recorded in the picture"]
+    lines = identity_changes(then, now)
     if lines:
         raise ValueError(
             f"the picture was made with something else: {'; '.join(lines)}."
         )
+    return []
 
 
 def changes(then: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -60,7 +60,7 @@ BAD = [
     ({"transforms": "jitter(40)"}, "40"),
     ({"transforms": "jitter(18)"}, "at least 8 px"),
     ({"size": (4, 4)}, "at least 8 px"),
-    ({"size": (0, 24)}, "size=.*whole pixels"),
+    ({"size": (0, 24)}, "size=.*whole number"),
     ({"size": (24, 24, 24)}, "size="),
     ({"param": "fuorier"}, 'Did you mean "fourier"'),
     ({"color": "hsv"}, "color='hsv'"),

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import layers, rerun
+from dreamjax.cli import image_size
+from experiments import rerun
 
 REPO = Path(__file__).resolve().parent.parent
 TINY = ["--config.model=tests.tiny:tiny_model", "--config.objective=b:unit"]
@@ -83,12 +84,12 @@ def test_layers_lists_every_tap_with_its_shape(cache):
 
 
 def test_sizes_of_the_layers_command():
-    assert layers.image_size(None, 224) == (224, 224)
-    assert layers.image_size(["64"], 224) == (64, 64)
-    assert layers.image_size(["64", "96"], 224) == (64, 96)
+    assert image_size(None, 224) == (224, 224)
+    assert image_size(["64"], 224) == (64, 64)
+    assert image_size(["64", "96"], 224) == (64, 96)
     for bad in (["x"], ["1", "2", "3"], ["-4"]):
         with pytest.raises(ValueError, match="size="):
-            layers.image_size(bad, 224)
+            image_size(bad, 224)
 
 
 def test_rerun_refuses_other_weights_and_names_other_versions():

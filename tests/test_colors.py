@@ -131,7 +131,7 @@ def test_a_config_takes_a_file_of_colors(tmp_path):
     config.color = str(path)
     assert list(build(config).image_hashes) == [str(path)]
     config.color = str(tmp_path / "gone.json")
-    with pytest.raises(ValueError, match=r"gone\.json.*is no JSON file"):
+    with pytest.raises(ValueError, match=r"gone\.json.*does not exist"):
         build(config)
     path.write_text(json.dumps({"root": np.ones((3, 3)).tolist(), "mean": [0.4] * 3}))
     config.color = str(path)

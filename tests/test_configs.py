@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from dreamjax.build import build
-from dreamjax.config import base_config, check_keys
-from dreamjax.deepdream.config import check_dream, dream_config
+from dreamjax.config import base_config, take
+from dreamjax.deepdream.config import take_dream
 from dreamjax.deepdream.studio import make_painter, open_studio
 from dreamjax.models import load
-from dreamjax.video.config import video_config
+from dreamjax.video.config import VIDEO_FIELDS, video_config
+from dreamjax.video.stimuli import STIMULI_FIELDS
 
 CONFIGS = sorted(
     path.stem
@@ -38,7 +39,7 @@ def test_dream_config_is_complete_and_locked(name, lite0):
     for variant in ("", "quicktest"):
         config = config_of(name, variant)
         assert config.is_locked
-        check_dream(config)
+        take_dream(config)
     if config.model == "efficientnet_lite0":
         studio = open_studio(config, [(64, 128)], lite0)
         assert make_painter(studio, (64, 128))
@@ -50,7 +51,7 @@ def test_config_of_a_clip_is_complete_and_locked(name):
         config = config_of(name, variant)
         assert config.is_locked
         assert set(video_config()) <= set(config)
-        check_dream({key: config[key] for key in dream_config()})
+        take_dream(config, VIDEO_FIELDS if name == "video" else STIMULI_FIELDS)
     assert config.longest <= 128 and config.octaves * config.steps <= 8
 
 
@@ -59,7 +60,7 @@ def test_config_of_a_clip_is_complete_and_locked(name):
 def test_config_builds_and_is_locked(name, variant, lite0):
     config = config_of(name, variant)
     assert config.is_locked
-    check_keys(config)
+    take(config)
     experiment = build(config, lite0)
     assert experiment.runs
     assert config.steps % config.log_every == 0

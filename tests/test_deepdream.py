@@ -14,7 +14,7 @@ from PIL import Image
 from scipy import ndimage
 
 from dreamjax.deepdream import run as dream_run
-from dreamjax.deepdream.config import check_dream, dream_config
+from dreamjax.deepdream.config import dream_config, take_dream
 from dreamjax.deepdream.film import film, moved
 from dreamjax.deepdream.finish import blended, keep_color
 from dreamjax.deepdream.run import dream
@@ -252,6 +252,7 @@ def test_a_class_is_dreamed():
 
 def test_a_dream_is_made_again_from_its_recipe(photos, tmp_path, monkeypatch, capsys):
     from absl import flags
+    from absl.testing import flagsaver
 
     from experiments import rerun
 
@@ -262,7 +263,10 @@ def test_a_dream_is_made_again_from_its_recipe(photos, tmp_path, monkeypatch, ca
     monkeypatch.chdir(tmp_path)
     picture = tmp_path / "first" / "photo1" / "runs" / "run_0000.png"
     monkeypatch.setattr(sys, "path", [str(REPO), *sys.path])
-    assert rerun.main([str(picture)]) == 0
+    with pytest.raises(ValueError, match=r"tests\.tiny:tiny_model.*runs no code"):
+        rerun.main([str(picture)])
+    with flagsaver.flagsaver((rerun.OWN["model"], config.model)):
+        assert rerun.main([str(picture)]) == 0
     assert "the same picture, to the last bit" in capsys.readouterr().out
 
 
@@ -499,7 +503,7 @@ def test_a_panorama_has_no_seam_and_its_poles_are_dreamed():
 )
 def test_wrong_settings_are_named(key, value, said):
     with pytest.raises(ValueError) as error:
-        check_dream(config_of(**{key: value}))
+        take_dream(config_of(**{key: value}))
     assert said in str(error.value)
 
 

@@ -307,6 +307,6 @@ def test_a2_a_picture_is_not_made_again_from_another_photo(tmp_path, capsys):
     picture(path, 1)
     made = read_recipe(tmp_path / "out" / "runs" / "run_0000.png")
     with pytest.raises(ValueError, match=r"made with something else: the content of"):
-        rerun.check_identity(made, tiny_model())
+        rerun.check_sources(made, rerun.checked(made["config"]), tiny_model())
     with pytest.raises(ValueError, match=r"the weights of 'tiny'"):
-        rerun.check_identity(made, retrained())
+        rerun.check_sources(made, rerun.checked(made["config"]), retrained())

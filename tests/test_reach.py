@@ -3,11 +3,16 @@
 import jax.numpy as jnp
 import pytest
 
-from dreamjax.deepdream.reach import Field, Reach, measure_fields, measure_reach
+from dreamjax.deepdream.reach import (
+    Field,
+    Reach,
+    measure_fields,
+    measure_reach,
+    told_fields,
+)
 from dreamjax.models import load
 from dreamjax.models.port import outline
 from dreamjax.models.zoo import find_port
-from experiments.layers import fields
 from tests.tiny import tiny_model
 
 
@@ -56,7 +61,7 @@ def test_the_layers_command_needs_no_weights():
     """GoogLeNet's first layers: 7×7/2, pool 3/2, 1×1, 3×3."""
     model = outline(find_port("googlenet.bvlc-noaux"))
     taps = ["conv1/7x7_s2", "pool1/3x3_s2", "conv2/3x3"]
-    assert fields(model, taps) == {
+    assert told_fields(model, taps) == {
         "conv1/7x7_s2": "sees 7 px, one unit every 2",
         "pool1/3x3_s2": "sees 11 px, one unit every 4",
         "conv2/3x3": "sees 19 px, one unit every 4",

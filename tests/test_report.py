@@ -289,7 +289,7 @@ def other_files():
         "text": (b"hello", "is not a PNG"),
         "empty": (b"", "is not a PNG"),
         "bare": (png_bytes(pixels), "holds no recipe.*original file"),
-        "json": (png_bytes(pixels, {"dreamjax": "{"}), "broken recipe"),
+        "json": (png_bytes(pixels, {"dreamjax": "{"}), "is damaged"),
         "list": (png_bytes(pixels, {"dreamjax": "[1]"}), "version None"),
         "new": (
             png_bytes(pixels, {"dreamjax": '{"recipe_version": 9}'}),

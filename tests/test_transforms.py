@@ -176,8 +176,10 @@ CASES = {
             equal(lambda i: i[6:26, 13:33]),
             False,
         ),
+    ],
+    "crop_or_pad": [
         Case(
-            lambda: transforms.crop((38, 39), fill=0.25),
+            lambda: transforms.crop_or_pad((38, 39), fill=0.25),
             (38, 39),
             equal(
                 lambda i: np.pad(
@@ -537,7 +539,7 @@ BAD = {
     "size=0": lambda: transforms.crop(0),
     r"size=\(3, 4, 5\)": lambda: transforms.resize((3, 4, 5)),
     "size=2.5": lambda: transforms.resize((2, 2.5)),
-    "fill='gray'": lambda: transforms.crop(3, fill="gray"),
+    "fill='gray'": lambda: transforms.crop_or_pad(3, fill="gray"),
     "probability=1.5": lambda: transforms.flip(1.5),
     "sigma=-0.1": lambda: transforms.noise(-0.1),
     "mean=-1": lambda: transforms.color_jitter(mean=-1),
@@ -560,6 +562,8 @@ def test_a_transform_that_does_not_fit_says_so_at_trace_time():
         with pytest.raises(ValueError, match=rf"limit=8.*20 × {side} px"):
             trace(transforms.jitter(8), (20, side, 3))
     assert trace(transforms.jitter(8), (20, 9, 3)) == (12, 1, 3)
+    with pytest.raises(ValueError, match=r"crop\(size=21\).*20 × 24 px.*crop_or_pad"):
+        trace(transforms.crop(21), (20, 24, 3))
     for cases in CASES.values():
         with pytest.raises(ValueError, match=r"one image \[H, W, C\].*jax.vmap"):
             trace(cases[0].make(), (2, 20, 20, 3))

@@ -25,7 +25,7 @@ from dreamjax.atlas.site import open_site
 from dreamjax.atlas.sprites import STYLE, Style, check_style
 from dreamjax.atlas.taps import PICKS, Tap, choose_taps, choose_units
 from dreamjax.build import check_numbers
-from dreamjax.config import as_config, plain
+from dreamjax.config import as_config, plain, take
 from dreamjax.errors import choose, require
 from dreamjax.identity import model_digest, network_identity
 from dreamjax.models.model import Model, tap_shapes
@@ -91,9 +91,11 @@ def make_atlas(
       Interrupted: Ctrl-C or SIGTERM; what is finished is in the site.
     """
     workdir, start = given_path("workdir", workdir), time.perf_counter()
+    config, given = take(config)
+    require(not given, "config", "with arrays", "an atlas takes pictures as files")
     check_recipe(config)
     check_style(style)
-    size = check_numbers(plain(config))
+    size = check_numbers(config)
     model = models.load(config["model"]) if model is None else model
     config = fitted(config, model)
     taps = choose_taps(model, size, wanted.taps)

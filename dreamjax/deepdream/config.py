@@ -5,13 +5,15 @@ octaves and tiles are static.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import ml_collections
 
-from dreamjax.config import base_config
+from dreamjax.config import FIELDS, Taken, base_config, take
 from dreamjax.deepdream.octaves import RESIZES
 from dreamjax.errors import choose, require
+from dreamjax.fields import PICTURE, TEXT, TRUTH, Field, pair_of, real, whole
 
 NOISE = "noise"
 
@@ -95,26 +97,57 @@ def sweep_config(config: Mapping[str, Any], size: tuple[int, int]) -> dict[str, 
     return {**UNUSED, **kept, "size": size, "hparams": hparams, "rows": "unit"}
 
 
-def check_dream(config: Mapping[str, Any]) -> None:
-    """Raises ValueError for a key that is missing, misspelt or out of range."""
-    base = dream_config()
-    for name in config:
-        choose("config key", name, base)
-    missing = [name for name in base if name not in config]
-    require(not missing, "config", f"without {', '.join(missing)}", "all keys")
-    least = {"longest": 0, "octaves": 1, "overlap": -1, "tile_batch": 0, "memory": 0}
-    least |= {"programs": 1, "steps": 1, "log_every": 1, "guide_longest": 0}
-    for name, low in least.items():
-        require(config[name] >= low, name, config[name], f"at least {low}")
-    require(config["octave_scale"] > 1, "octave_scale", config["octave_scale"], "> 1")
-    require(0 <= config["blend"] <= 1, "blend", config["blend"], "0 … 1")
+DREAM_FIELDS: Mapping[str, Field] = MappingProxyType(
+    {
+        **{name: field for name, field in FIELDS.items() if name not in UNUSED},
+        "image": PICTURE,
+        "longest": whole(0, "side"),
+        "octaves": whole(1, "octaves"),
+        "octave_scale": real(1, 1000, above=True),
+        "resize": TEXT,
+        "inject": TRUTH,
+        "border": TEXT,
+        "tile": pair_of(whole(0, "side")),
+        "programs": whole(1, "octaves"),
+        "overlap": whole(-1, "side"),
+        "tile_batch": whole(0, "batch"),
+        "memory": real(0),
+        "guide_longest": whole(0, "side"),
+        "mask": PICTURE,
+        "keep_color": TRUTH,
+        "blend": real(0, 1),
+        "panorama": TRUTH,
+        "poles": TRUTH,
+        "frames": whole(1, "frames"),
+        "zoom": real(),
+        "turn": real(),
+        "shift": pair_of(real()),
+        "fps": real(0, above=True),
+        "film": TEXT,
+    }
+)
+"""Key of a dream's config -> what it may be."""
+
+
+def take_dream(
+    config: Mapping[str, Any], fields: Mapping[str, Field] = DREAM_FIELDS
+) -> Taken:
+    """Checks and converts the config of a dream; see `dreamjax.config.take`.
+
+    Raises:
+      ValueError: for a key that is missing, misspelt, of another type or out of range.
+    """
+    taken = take(config, fields)
+    config = taken.config
     choose("resize", config["resize"], RESIZES)
     choose("film", config["film"], FILMS)
     choose("border", config["border"], BORDERS)
-    tile = tuple(config["tile"])
-    fine = len(tile) == 2 and all(isinstance(n, int) and n >= 0 for n in tile)
-    fine = fine and (min(tile) > 0) == (max(tile) > 0)
-    require(fine, "tile", tile, "(height, width)")
-    for value in config["hparams"]["octave_strength"]:
-        good = isinstance(value, int | float) and 0 <= value < float("inf")
+    tile = config["tile"]
+    require((min(tile) > 0) == (max(tile) > 0), "tile", tile, "(height, width)")
+    strengths = config["hparams"].get("octave_strength", ())
+    require(len(strengths) > 0, "hparams", "without octave_strength", "a number")
+    for value in strengths:
+        drawn = isinstance(value, str)
+        good = drawn or (isinstance(value, int | float) and 0 <= value < float("inf"))
         require(good, "hparams.octave_strength", value, "numbers from 0")
+    return taken

@@ -17,8 +17,7 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from dreamjax import checkpoint
-from dreamjax import config as configs
-from dreamjax.deepdream.config import check_dream
+from dreamjax.deepdream.config import take_dream
 from dreamjax.deepdream.run import find_photos, photo_files
 from dreamjax.deepdream.studio import (
     dream_identity,
@@ -102,12 +101,11 @@ def film(
       ValueError: bad input, before any compile.
       Interrupted: Ctrl-C or SIGTERM, after a checkpoint.
     """
-    config = configs.plain(config)
-    check_dream(config)
+    config, given = take_dream(config)
     check_film(config)
     if config["film"] == "mp4":
         pyav()  # before the work, not after
-    photos = find_photos(config, report)
+    photos = find_photos(config, report, given)
     require(photos.alone, "image", config["image"], "a film starts from one photo")
     (found,) = photos.found.values()
     photo = found.load()
@@ -115,7 +113,6 @@ def film(
     workdir, count = given_path("workdir", workdir), config["frames"]
     paths = [workdir / "frames" / f"{i:06d}.png" for i in range(count)]
     saved = workdir / "frames" / "next.npz"
-    settings = number_of_runs(config)
     with locked(workdir), stop_requests() as stop:
         claim(workdir, identity, report=report)
         write_environment(workdir)
@@ -129,8 +126,10 @@ def film(
                 f"Put it back, or delete {saved} to dream the film anew.",
             )
         if first < count:
+            opened = open_studio(config, [photo.shape[:2]], model, given)
+            settings = number_of_runs(opened.config)
             paint = make_painter(
-                open_studio(config, [photo.shape[:2]], model),
+                opened,
                 photo.shape[:2],
                 frozen=lambda frame: report(
                     f"frame {frame} froze: an update was not finite; the picture"

@@ -68,6 +68,21 @@ def measure_fields(model: Model, taps: Sequence[str]) -> dict[str, Field | None]
     return _measured(model, taps, _fields)
 
 
+def told_fields(model: Model, taps: Sequence[str]) -> dict[str, str]:
+    """Returns "sees 203 px, one unit every 16" of each tap.
+
+    What is seen does not depend on the weights, so any will do where there are none.
+    """
+    weights = jax.tree.map(lambda leaf: jnp.ones(leaf.shape), model.variables)
+    found = measure_fields(model._replace(variables=weights), taps)
+    return {
+        tap: "sees all"
+        if field is None
+        else f"sees {field.size} px, one unit every {field.stride}"
+        for tap, field in found.items()
+    }
+
+
 def _measured(model: Model, taps: Sequence[str], read: Callable) -> dict[str, Any]:
     found: dict[str, Any] = dict.fromkeys(taps)
     for length in STRIPS:

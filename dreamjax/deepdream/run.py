@@ -18,9 +18,8 @@ import numpy as np
 from tqdm import tqdm
 
 from dreamjax import checkpoint
-from dreamjax import config as configs
 from dreamjax.build import PHOTOS, Experiment, picture_path
-from dreamjax.deepdream.config import NOISE, check_dream
+from dreamjax.deepdream.config import NOISE, take_dream
 from dreamjax.deepdream.engine import Passage
 from dreamjax.deepdream.octaves import LEAST, resizer
 from dreamjax.deepdream.plan import allowed_bytes, picture_bytes, runs_at_once
@@ -36,8 +35,9 @@ from dreamjax.deepdream.studio import (
 )
 from dreamjax.environment import write_environment
 from dreamjax.errors import require
+from dreamjax.fields import ARRAY
 from dreamjax.files import write_bytes, write_text
-from dreamjax.images import png_bytes, to_uint8
+from dreamjax.images import png_bytes, resized, to_uint8
 from dreamjax.inputs import distinct_names, find_images, load_photo, photo_size
 from dreamjax.interrupt import Interrupted, stop_requests
 from dreamjax.logbook import (
@@ -163,12 +163,11 @@ def dream(
       ValueError: bad input, before any compile; no photo that can be dreamed.
       Interrupted: Ctrl-C or SIGTERM, after a checkpoint.
     """
-    config = configs.plain(config)
-    check_dream(config)
-    photos = find_photos(config, report)
+    config, given = take_dream(config)
+    photos = find_photos(config, report, given)
     workdir = given_path("workdir", workdir)
     sizes = [photo.size for photo in photos.found.values()]
-    studio = open_studio(config, sizes, model)
+    studio = open_studio(config, sizes, model, given)
     results, skipped = [], list(photos.skipped)
     for name, photo in photos.found.items():
         folder = workdir if photos.alone else workdir / name
@@ -191,12 +190,21 @@ def dream(
     return results
 
 
-def find_photos(config: Mapping[str, Any], report: Callable[[str], None]) -> Photos:
+def find_photos(
+    config: Mapping[str, Any],
+    report: Callable[[str], None],
+    given: Mapping[str, np.ndarray] | None = None,
+) -> Photos:
     """Returns the photos that a config names, judged by the heads of their files.
 
     Those that cannot be dreamed are named and left out: unreadable, too large for the
     memory, shorter than the smallest octave on one side, or no panorama where one is
     wanted.
+
+    Args:
+      config: as `take_dream` gives it.
+      report: takes a line on each file that is left out.
+      given: pictures by the name that the config calls them by, instead of files.
 
     Raises:
       ValueError: the only photo cannot be dreamed, or none of many.
@@ -205,6 +213,11 @@ def find_photos(config: Mapping[str, Any], report: Callable[[str], None]) -> Pho
     if image == NOISE:
         noise = _noise(config)
         return Photos({NOISE: Found(NOISE, noise.shape[:2], lambda: noise)}, ())
+    if image.startswith(ARRAY):
+        require(image in (given or {}), "image", image, "give the array again")
+        photo = _given(given[image], config)
+        name = image[: len(ARRAY) + 12].replace(":", "_")
+        return Photos({name: Found(image, photo.shape[:2], lambda: photo)}, ())
     paths = [picture_path(image)] if image in PHOTOS else find_images([image])
     options = {"longest": longest or None, "enlarge": True}
     found, skipped = {}, []
@@ -228,6 +241,7 @@ def _noise(config: Mapping[str, Any]) -> np.ndarray:
     """Returns gray noise to dream from, [H, W, 3] in [0, 1]."""
     side = config["longest"] or 512
     size = (side // 2, side) if config["panorama"] else (side, side)
+    _require_memory(config, size)
     random = np.random.Generator(np.random.PCG64(config["seed"]))
     deviation = config["hparams"]["init_std"][0]
     noise = 0.5 + deviation * random.standard_normal((*size, 3))
@@ -254,6 +268,26 @@ def _judged(
 def _load(path: Path, options: Mapping[str, Any], panorama: bool) -> np.ndarray:
     photo = load_photo(path, **options)
     return _panorama(photo) if panorama else photo
+
+
+def _given(photo: np.ndarray, config: Mapping[str, Any]) -> np.ndarray:
+    """Returns a photo that was given as an array, at the size that a file would get."""
+    require(photo.shape[2] == 3, "image.shape", photo.shape, "give [H, W, 3]")
+    longest = config["longest"] or max(photo.shape[:2])
+    factor = longest / max(photo.shape[:2])
+    height, width = (max(1, round(factor * side)) for side in photo.shape[:2])
+    require(min(height, width) >= LEAST, "image", (height, width), f"at least {LEAST}")
+    _require_memory(config, (height, width))
+    photo = resized(photo, (height, width))
+    return _panorama(photo) if config["panorama"] else photo
+
+
+def _require_memory(config: Mapping[str, Any], size: tuple[int, int]) -> None:
+    """Raises ValueError for a picture (H, W) that the memory cannot hold."""
+    needed, allowed = picture_bytes(size), allowed_bytes(config)
+    what = f"{size[0]} × {size[1]} px take {needed / 1e9:.1f} GB"
+    allows = f"{what} of {allowed / 1e9:.1f} (longest, memory)"
+    require(needed <= allowed, "longest", config["longest"], allows)
 
 
 def _panorama(photo: np.ndarray) -> np.ndarray:
@@ -339,8 +373,9 @@ def _make(
 
 
 def photo_files(source: str) -> dict[str, Path]:
-    """Returns a photo's source and file; of noise none, which the config describes."""
-    return {} if source == NOISE else {source: picture_path(source)}
+    """Returns a photo's source and file; none of what the config itself describes."""
+    named = source == NOISE or source.startswith(ARRAY)
+    return {} if named else {source: picture_path(source)}
 
 
 def check_size(folder: Path, found: tuple[int, ...], wanted: tuple[int, ...]) -> None:

@@ -15,8 +15,8 @@ import numpy as np
 
 from dreamjax import config as configs
 from dreamjax import models, sweep
-from dreamjax.build import Experiment, build, files_read, picture_path
-from dreamjax.deepdream.config import check_dream, sweep_config
+from dreamjax.build import Experiment, build, files_read, picture_path, with_all
+from dreamjax.deepdream.config import sweep_config, take_dream
 from dreamjax.deepdream.engine import Dreamed, make_dreamer
 from dreamjax.deepdream.finish import blended, keep_color
 from dreamjax.deepdream.network import Look, make_look
@@ -24,7 +24,7 @@ from dreamjax.deepdream.plan import make_plan, sizes_of, told
 from dreamjax.deepdream.reach import Reach, measure_reach
 from dreamjax.errors import require
 from dreamjax.identity import Identity, identify
-from dreamjax.images import load_image
+from dreamjax.images import load_image, resized
 from dreamjax.inputs import load_photo
 from dreamjax.models.layers import PLAIN
 from dreamjax.models.model import Model
@@ -43,6 +43,7 @@ class Studio(NamedTuple):
       look: the network's program, compiled at its first call.
       goals: tap -> activations [R, h, w, K] of each run's guide.
       pictures: (H, W) of all pictures to come, by which the tiles are chosen.
+      given: pictures that the config names and that came as arrays.
     """
 
     config: dict[str, Any]
@@ -51,6 +52,7 @@ class Studio(NamedTuple):
     look: Look
     goals: Mapping[str, Array]
     pictures: tuple[tuple[int, int], ...]
+    given: Mapping[str, np.ndarray]
 
 
 class Easel(NamedTuple):
@@ -84,12 +86,12 @@ def make_easel(studio: Studio, size: tuple[int, int], runs: int) -> Easel:
         the memory.
     """
     config, model = studio.config, studio.model
-    experiment = _experiment(config, model, size)
+    experiment = _experiment(config, model, size, studio.given)
     plan, memory = make_plan(config, experiment, studio.reaches, studio.pictures, runs)
     dreamer = make_dreamer(experiment, plan, studio.look)
     sizes = sizes_of(config, size, plan.overlap.align)
     strengths = [run["octave_strength"] for run in experiment.runs]
-    mask = _mask(config, size)
+    mask = _mask(config, size, studio.given)
 
     def pick(
         photo: np.ndarray, chosen: Sequence[int]
@@ -133,12 +135,13 @@ def _experiment(
     config: Mapping[str, Any],
     model: Model,
     size: tuple[int, int],
+    given: Mapping[str, np.ndarray],
 ) -> Experiment:
     """Returns the sweep of a photo (H, W), with the octaves' strength in its runs."""
     guides = {}
     for name in dict.fromkeys(config["hparams"]["target"]):
         if name != configs.NO_IMAGE:
-            guides[name] = _guide(name, config["guide_longest"], guides)
+            guides[name] = _guide(name, config["guide_longest"], guides, given)
     inner = sweep_config(config, size)
     # Strengths are not the program's: they are swept along under a name that it reads.
     runs = _runs(config)
@@ -155,16 +158,27 @@ def _experiment(
         columns["seed"] = columns["seed"] * len(runs)
     inner |= {"hparams": columns, "sweep": "zip", "samples": 1}
     blank = np.zeros((*size, 3), np.float32)  # each photo takes its place
-    experiment = build(inner, model, given={PHOTO: blank, **guides}, tiled=True)
+    pictures = {**given, PHOTO: blank, **guides}
+    experiment = build(inner, model, given=pictures, tiled=True)
     return experiment._replace(config=dict(config), runs=runs)
 
 
-def _guide(name: str, longest: int, others: Mapping[str, np.ndarray]) -> np.ndarray:
+def _guide(
+    name: str,
+    longest: int,
+    others: Mapping[str, np.ndarray],
+    given: Mapping[str, np.ndarray],
+) -> np.ndarray:
     """Returns a guide picture; all have the shape of the first."""
+    size = next(iter(others.values())).shape[:2] if others else None
+    if name in given:
+        return given[name] if size is None else resized(given[name], size)
     path = picture_path(name)
-    if others:
-        return load_image(path, next(iter(others.values())).shape[:2])
-    return load_photo(path, longest=longest or None)
+    return (
+        load_photo(path, longest=longest or None)
+        if size is None
+        else load_image(path, size)
+    )
 
 
 def _goals(experiment: Experiment, taps: Sequence[str]) -> dict[str, Array]:
@@ -183,11 +197,15 @@ def _goals(experiment: Experiment, taps: Sequence[str]) -> dict[str, Array]:
     return {tap: found[tap][back.reshape(-1)] for tap in taps}
 
 
-def _mask(config: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray | None:
+def _mask(
+    config: Mapping[str, Any], size: tuple[int, int], given: Mapping[str, np.ndarray]
+) -> np.ndarray | None:
     """Returns the mask [H, W, 1] in [0, 1], the brightness of a picture, or None."""
-    if config["mask"] == "none":
+    name = config["mask"]
+    if name == "none":
         return None
-    return load_image(config["mask"], size).mean(axis=2, keepdims=True)
+    mask = resized(given[name], size) if name in given else load_image(name, size)
+    return mask.mean(axis=2, keepdims=True)
 
 
 def keys_of(easel: Easel, runs: Sequence[int], frame: int) -> Array:
@@ -210,6 +228,7 @@ def open_studio(
     config: Mapping[str, Any],
     pictures: Sequence[tuple[int, int]],
     model: Model | None = None,
+    given: Mapping[str, np.ndarray] | None = None,
 ) -> Studio:
     """Checks a config and loads what every picture needs.
 
@@ -217,14 +236,16 @@ def open_studio(
       config: of `dream_config`.
       pictures: (H, W) of the pictures to come.
       model: a network of your own; None loads config["model"].
+      given: pictures by the names that the config calls them by, instead of files.
 
     Raises:
       ValueError: naming the key, its value and what is allowed.
     """
-    config = configs.plain(config)
-    check_dream(config)
+    config, arrays = take_dream(config)
+    given = {**arrays, **(given or {})}
     model = models.load(config["model"]) if model is None else model
-    experiment = _experiment(config, model, pictures[0])
+    config = with_all(config, model, pictures[0])
+    experiment = _experiment(config, model, pictures[0], given)
     objective = experiment.objective
     require(
         objective.additive,
@@ -236,7 +257,7 @@ def open_studio(
     reaches = measure_reach(model, sorted({read.tap for read in objective.reads}))
     look = make_look(experiment, reaches)
     goals = _goals(experiment, list(reaches))
-    return Studio(config, model, reaches, look, goals, tuple(pictures))
+    return Studio(config, model, reaches, look, goals, tuple(pictures), given)
 
 
 def say_frozen(frame: int) -> None:

@@ -5,7 +5,6 @@ the digit, Lucent, Captum and torch-dreams). Divided by its largest column norm 
 decorrelated values to RGB, `rgb = values @ COLOR.T`.
 """
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dreamjax.errors import require
+from dreamjax.json_file import listed, number, read_json, record
 from dreamjax.paths import given_path
 from dreamjax.types import Array
 
@@ -39,6 +39,9 @@ class ColorSpace(NamedTuple):
 
 
 IMAGENET = ColorSpace(COLOR, COLOR_MEAN)
+ROW = listed(number, least=3, most=3)
+SCHEMA = record({"root": listed(ROW, least=3, most=3), "mean": ROW})
+MOST = 1_000_000  # bytes of a file of colors
 
 
 def color_space(root: np.ndarray, mean: np.ndarray) -> ColorSpace:
@@ -69,13 +72,11 @@ def read_color_space(path: str | Path) -> ColorSpace:
       ValueError: no such file, or not one with "root" and "mean".
     """
     try:
-        found = json.loads(given_path("color", path).read_text(encoding="utf-8"))
-        root, mean = found["root"], found["mean"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f'color={str(path)!r} is no JSON file with "root" and "mean": {error}.'
-        ) from error
-    return color_space(root, mean)
+        path = given_path("color", path)
+        found = read_json(path, "color file", schema=SCHEMA, most=MOST)
+    except FileNotFoundError:
+        raise ValueError(f"color={str(path)!r} does not exist.") from None
+    return color_space(found["root"], found["mean"])
 
 
 def to_rgb(values: Array, space: ColorSpace = IMAGENET) -> Array:

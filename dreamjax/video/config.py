@@ -1,8 +1,12 @@
 """The configuration of a dreamed clip: that of a dream, and what time adds to it."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import ml_collections
 
-from dreamjax.deepdream.config import dream_config
+from dreamjax.deepdream.config import DREAM_FIELDS, dream_config
+from dreamjax.fields import TEXT, TRUTH, Field, real, whole
 
 
 def video_config() -> ml_collections.ConfigDict:
@@ -26,3 +30,22 @@ def video_config() -> ml_collections.ConfigDict:
 
 VIDEO = tuple(name for name in video_config() if name not in dream_config())
 """The keys that are the clip's."""
+
+VIDEO_FIELDS: Mapping[str, Field] = MappingProxyType(
+    {
+        **DREAM_FIELDS,
+        "image": TEXT,
+        "blend_moving": real(0, 1),
+        "blend_static": real(0, 1),
+        "moving": real(0),
+        "carry_steps": whole(0, "steps"),
+        "flow": TEXT,
+        "start": whole(0, "frames"),
+        "stop": whole(0, "frames"),
+        "every": whole(1, "frames"),
+        "output": TEXT,
+        "quality": whole(0, 51),
+        "compare": TRUTH,
+    }
+)
+"""Key of a dreamed clip's config -> what it may be."""

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dreamjax import config as configs
-from dreamjax.deepdream.config import check_dream
+from dreamjax.deepdream.config import take_dream
 from dreamjax.deepdream.octaves import resizer
 from dreamjax.deepdream.studio import (
     Studio,
@@ -18,14 +17,13 @@ from dreamjax.deepdream.studio import (
     number_of_runs,
     open_studio,
 )
-from dreamjax.errors import require
 from dreamjax.files import write_text
 from dreamjax.models.model import Model
 from dreamjax.panorama import require_panorama
 from dreamjax.paths import given_path
 from dreamjax.report.panorama_page import panorama_page
 from dreamjax.video.clip import Clip, open_clip, pyav
-from dreamjax.video.config import VIDEO
+from dreamjax.video.config import VIDEO, VIDEO_FIELDS
 from dreamjax.video.dream_video import (
     DreamFrame,
     VideoResult,
@@ -86,16 +84,13 @@ def run_video(
       ValueError: bad input, before any compile.
       Interrupted: Ctrl-C or SIGTERM, after the frame in flight.
     """
-    config = configs.plain(config)
+    config, given = take_dream(config, VIDEO_FIELDS)
     own = {name: config[name] for name in VIDEO}
     config = {name: value for name, value in config.items() if name not in VIDEO}
-    check_dream(config)
-    require(own["stop"] >= 0, "stop", own["stop"], "0 for the clip's end, or a frame")
     if own["output"] == "mp4":
         pyav()  # before the work, not after
     clip = open_clip(config["image"])
     clip = scaled(clip, config["longest"], panorama=config["panorama"])
-    require(own["carry_steps"] >= 0, "carry_steps", own["carry_steps"], "0 or more")
     settings = VideoSettings(
         blend_moving=own["blend_moving"],
         blend_static=own["blend_static"],
@@ -109,7 +104,7 @@ def run_video(
         output=own["output"],
         quality=own["quality"],
     )
-    dream_frame = _dreamer(config, own["carry_steps"], clip.size, model)
+    dream_frame = _dreamer(config, own["carry_steps"], clip.size, model, given)
     identity = dream_identity(config, model)
     workdir, plain = given_path("workdir", workdir), None
     if own["compare"]:
@@ -134,17 +129,21 @@ def _dreamer(
     carry_steps: int,
     size: tuple[int, int],
     model: Model | None,
+    given: Mapping[str, np.ndarray],
 ) -> DreamFrame:
     """Returns what dreams a frame: in full where it starts fresh, else in a few steps.
 
     The network is loaded when the first frame is asked for: a finished clip needs none.
     """
-    turns = number_of_runs(config)
     steps = {True: config["steps"], False: carry_steps or config["steps"]}
 
     @functools.cache
     def studio() -> Studio:
-        return open_studio(config, [size], model)
+        return open_studio(config, [size], model, given)
+
+    @functools.cache
+    def turns() -> int:
+        return number_of_runs(studio().config)
 
     froze: set[int] = set()
 
@@ -158,7 +157,7 @@ def _dreamer(
         )
 
     def dream_frame(image: np.ndarray, number: int, fresh: bool) -> np.ndarray:
-        dreamed = painter(steps[fresh])(image, frame=number, run=number % turns)
+        dreamed = painter(steps[fresh])(image, frame=number, run=number % turns())
         # What froze half way is no dream of this frame: `dream_video` keeps its start.
         return np.full_like(dreamed, np.nan) if number in froze else dreamed
 

@@ -3,14 +3,16 @@
 import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import ml_collections
 import numpy as np
 
-from dreamjax import config as configs
+from dreamjax.deepdream.config import take_dream
 from dreamjax.deepdream.studio import make_scorer, open_studio
 from dreamjax.errors import require
+from dreamjax.fields import TRUTH, Field, real, tuple_of
 from dreamjax.match import (
     graded,
     into_range,
@@ -23,7 +25,7 @@ from dreamjax.models.model import Model
 from dreamjax.paths import given_path
 from dreamjax.stimuli import statistics_table, write_csv
 from dreamjax.video.clip import open_clip
-from dreamjax.video.config import VIDEO
+from dreamjax.video.config import VIDEO, VIDEO_FIELDS
 from dreamjax.video.flow import optical_flow
 from dreamjax.video.run import run_video, scaled
 from dreamjax.video.writing import write_clip
@@ -40,6 +42,18 @@ def stimuli_config(video: ml_collections.ConfigDict) -> ml_collections.ConfigDic
     config.spectrum = False  # match the radial power spectrum of each frame
     config.scrambled = False  # a control with the dream's spectrum and no shapes
     return config
+
+
+STIMULI_FIELDS: Mapping[str, Field] = MappingProxyType(
+    {
+        **VIDEO_FIELDS,
+        "grades": tuple_of(real(0, 1, above=True), least=1),
+        "luminance": TRUTH,
+        "spectrum": TRUTH,
+        "scrambled": TRUTH,
+    }
+)
+"""Key of a stimulus set's config -> what it may be."""
 
 
 def make_stimuli(
@@ -66,10 +80,8 @@ def make_stimuli(
       ValueError: bad input.
       Interrupted: as `run_video`.
     """
-    config = configs.plain(config)
+    config, given = take_dream(config, STIMULI_FIELDS)
     own = {name: config[name] for name in OWN}
-    for grade in own["grades"]:
-        require(0 < grade <= 1, "grades", own["grades"], "strengths above 0, up to 1")
     names = [_condition(grade) for grade in own["grades"]]
     allowed = "strengths that differ by at least a hundredth: they name the clips"
     require(len(set(names)) == len(names), "grades", own["grades"], allowed)
@@ -87,7 +99,7 @@ def make_stimuli(
         name: _flows(frames, config["flow"]) for name, frames in conditions.items()
     }
     inner = {name: value for name, value in config.items() if name not in VIDEO}
-    score = make_scorer(open_studio(inner, [clip.size], model), clip.size)
+    score = make_scorer(open_studio(inner, [clip.size], model, given), clip.size)
     objective = {
         name: np.array([score(frame) for frame in frames])
         for name, frames in conditions.items()

@@ -1,0 +1,264 @@
+"""Text from a file runs nothing, and what is asked for is counted before it is made."""
+
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dreamjax import config as configs
+from dreamjax.build import build
+from dreamjax.caps import CAPS, cap
+from dreamjax.deepdream.config import DREAM_FIELDS, dream_config, take_dream
+from dreamjax.report.recipe import check_recipe, read_recipe, write_picture
+from dreamjax.video.config import VIDEO_FIELDS, video_config
+from experiments import rerun
+from tests.tiny import tiny_config, tiny_model
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "inputs" / "recipes"
+
+
+def recipe_of(**changes):
+    """Returns a recipe as a sweep writes it, with changes of its config."""
+    config = configs.plain(configs.base_config())
+    hparams = {**config["hparams"], **changes.pop("hparams", {})}
+    return {
+        "recipe_version": 1,
+        "config": {**config, **changes, "hparams": hparams},
+        "run": 0,
+        "crowd": {"runs": [0], "lanes": 2},
+        "pictures": {},
+        "network": "tiny",
+        "weights": "",
+        "environment": {"versions": {"jax": "0.1"}, "device": "cpu"},
+    }
+
+
+@pytest.mark.parametrize("part", ["model", "transfer"])
+@pytest.mark.parametrize("code", ["evil:model", "os:abort", "timeit:main", "a.b:c"])
+def test_b1_a_recipe_imports_nothing(part, code):
+    config = rerun.checked(recipe_of(**{part: code})["config"])
+    with pytest.raises(ValueError, match=f"{part}='{code}'.*runs no code by itself"):
+        rerun.check_code(config, {"model": None, "transfer": None})
+    with pytest.raises(ValueError, match=f"the recipe says {part}="):
+        rerun.check_code(config, {"model": None, "transfer": None, part: "a:other"})
+    rerun.check_code(config, {"model": None, "transfer": None, part: code})
+
+
+@pytest.mark.parametrize(
+    "path", sorted(SHARED.glob("*.png")), ids=lambda path: path.stem
+)
+def test_b1_recipes_from_elsewhere(path, tmp_path):
+    with pytest.raises(ValueError) as error:
+        recipe = read_recipe(path)
+        check_recipe(recipe, path)
+        config = rerun.checked(recipe["config"])
+        rerun.check_code(config, {"model": None, "transfer": None})
+        rerun.check_files(config, recipe["pictures"])
+        build(config, tiny_model())
+    assert "\n" not in str(error.value) and "\x1b" not in str(error.value)
+
+
+if not SHARED.is_dir():
+
+    def test_b1_recipes_from_elsewhere_are_missing():
+        pytest.skip(f"{SHARED} is not here")
+
+
+def test_b1_a_recipe_of_another_shape(tmp_path):
+    good = recipe_of()
+    check_recipe(good, "a.png")
+    for change in [
+        {"run": "0"},
+        {"run": -1},
+        {"run": True},
+        {"config": []},
+        {"config": {**good["config"], "model": "a b"}},
+        {"config": {**good["config"], "hparams": []}},
+        {"network": "\x1b[31m"},
+        {"weights": "\n"},
+        {"environment": {"versions": {"a": 1}, "device": "cpu"}},
+        {"environment": {"versions": {"a\x1b": "1"}, "device": "cpu"}},
+        {"crowd": {"runs": [], "lanes": 2}},
+        {"crowd": {"runs": [0], "lanes": 0}},
+        {"pictures": {"a.png": "zz"}},
+    ]:
+        path = write_picture(
+            tmp_path / "a.png", np.zeros((2, 2, 3)), {**good, **change}
+        )
+        with pytest.raises(ValueError, match="is no recipe of dreamjax"):
+            check_recipe(read_recipe(path), path)
+
+
+CHANGES = [
+    {"steps": 10**12},
+    {"batch": 10**8},
+    {"size": (200_000, 200_000)},
+    {"size": (20_000, 20_000)},
+    {"transforms": "pad(1000000)"},
+    {"transforms": "resize(1000000)"},
+    {"evaluation_draws": 10**9},
+    {"samples": 10**9, "hparams": {"tv": ("uniform(0, 1)",)}},
+    {"hparams": {"unit": range(100), "tv": range(100), "seed": range(100)}},
+    {"hparams": {name: range(100) for name in ("unit", "tv", "seed", "l1", "l2")}},
+    {"hparams": {"unit": "range(1000000000)"}},
+    {"hparams": {"unit": range(10**12)}},
+    {"image_steps": range(10**9)},
+    {"objective": "+".join(["b8:1"] * 10_000)},
+    {"color": "/dev/zero"},
+    {"color": "/dev/zero/a.json"},
+]
+
+
+@pytest.mark.parametrize("changes", CHANGES, ids=str)
+def test_b2_the_absurd_is_counted_before_it_is_made(changes):
+    with pytest.raises(ValueError) as error:
+        build(config_of(**changes), tiny_model())
+    assert len(str(error.value)) < 500
+
+
+def test_b2_a_cap_is_raised_by_the_user(monkeypatch):
+    wanted = config_of(hparams={"seed": range(200), "unit": (0, 1, 2, 3)})
+    monkeypatch.setenv("DREAMJAX_CAPS", "runs=300")
+    with pytest.raises(ValueError, match="800 is above the cap on runs, 300"):
+        build(wanted, tiny_model())
+    monkeypatch.setenv("DREAMJAX_CAPS", " runs = 1e5, steps=7 ")
+    assert cap("runs") == 100_000 and cap("batch") == CAPS["batch"]
+    assert len(build(wanted, tiny_model()).runs) == 800
+    for bad in ("rums=3", "runs=many", "runs=0", "runs"):
+        monkeypatch.setenv("DREAMJAX_CAPS", bad)
+        with pytest.raises(ValueError, match="DREAMJAX_CAPS"):
+            cap("runs")
+
+
+def config_of(**changes):
+    """Returns the tiny config with changes; a ConfigDict would convert some of them."""
+    config = tiny_config().to_dict()
+    config["hparams"] |= changes.pop("hparams", {})
+    return config | changes
+
+
+WRONG = [
+    *({"steps": value} for value in (1.5, "x", None, True, 0, float("nan"), (3,), 1j)),
+    *({"batch": value} for value in (1.5, "2", 0)),
+    *({"log_every": value} for value in (2.5, None)),
+    *({"image_steps": value} for value in (2.5, (1.5,), "x", None, {0: 1})),
+    *({"rungs": value} for value in ((2.5,), "x", None)),
+    *({"transforms": value} for value in (None, 3, ("pad(3)",))),
+    *({"evaluation_draws": value} for value in (1.5, None)),
+    *({"checkpoint_seconds": value} for value in ("x", None, -1, float("nan"))),
+    *({"runs_per_call": value} for value in (1.5, -1, True)),
+    *({"size": value} for value in (None, "x", (24.5, 24), (1, 2, 3), {})),
+    *({"seed": value} for value in (0.5, -1, None)),
+    *({"keep": value} for value in (0, 2, "x", True)),
+    *({"remat": value} for value in (1, None, "True")),
+    *({"model": value} for value in (None, 3, "a\0b", "\x1b[31m")),
+    *({"hparams": {"seed": value}} for value in (0.5, (0.5,), None, True)),
+    *({"hparams": {"learning_rate": value}} for value in (True, "x", None, ((1.0,),))),
+    *({"hparams": {"blur_every": value}} for value in (1.5, (2, 2.5))),
+    {"hparams": {"blur_every": ("uniform(1, 2)",), "blur_width": 1.0}},
+    *({"hparams": {"unit": value}} for value in ((), {}, b"x", object(), (10**30,))),
+    {"hparams": {"a b": (1,)}},
+    {"hparams": {"tv": ("uniform(0, 1e400)",)}},
+    {"transforms": "crop(100)"},
+]
+
+
+@pytest.mark.parametrize("changes", WRONG, ids=str)
+def test_b7_wrong_types_are_refused_in_one_line(changes):
+    name = next(iter(changes))
+    name = next(iter(changes["hparams"])) if name == "hparams" else name
+    with pytest.raises(ValueError, match=name) as error:
+        build(config_of(**changes), tiny_model())
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"octaves": value} for value in (1.5, "x", None, 10**6)),
+        *({"octave_scale": value} for value in (1, None, "x", float("inf"))),
+        *({"tile": value} for value in ((1.5, 2), (64, 0), 64, None)),
+        *({"shift": value} for value in ((1, 2, 3), None, ("x", 1))),
+        *({"panorama": value} for value in (1, None)),
+        *({"fps": value} for value in (0, "x")),
+        *({"image": value} for value in (None, 3, np.zeros((2, 2)))),
+    ],
+    ids=str,
+)
+def test_b7_wrong_types_of_a_dream(changes):
+    config = dream_config()
+    config.update(changes)
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        take_dream(config)
+
+
+def test_b7_every_key_has_a_field():
+    for config, fields in [
+        (configs.base_config(), configs.FIELDS),
+        (dream_config(), DREAM_FIELDS),
+        (video_config(), VIDEO_FIELDS),
+    ]:
+        assert set(config) == {*fields, "hparams"}
+        taken = configs.take(config, fields).config
+        assert taken == configs.plain(config), "what is right already stays"
+
+
+def test_c5_numbers_of_numpy_and_jax_are_taken():
+    config = config_of(
+        steps=np.int64(4),
+        batch=jnp.asarray(2),
+        size=24,
+        image_steps=np.arange(0, 5, 2),
+        log_every=2.0,
+        gradient="mean_abs",
+        keep=np.float32(0.5),
+        tensorboard=np.bool_(False),
+        hparams={
+            "unit": range(2),
+            "tv": np.float32(0.5),
+            "seed": jnp.arange(2),
+            "learning_rate": np.array([0.25, 0.5]),
+        },
+    )
+    experiment = build(config, tiny_model())
+    taken = experiment.config
+    assert taken["steps"] == 4 and type(taken["steps"]) is int
+    assert taken["size"] == (24, 24) and taken["image_steps"] == (0, 2, 4)
+    assert taken["gradient"] == ("mean_abs",) and taken["log_every"] == 2
+    assert taken["hparams"]["unit"] == (0, 1) and taken["hparams"]["tv"] == (0.5,)
+    assert taken["hparams"]["learning_rate"] == (0.25, 0.5)
+    assert all(type(value) is int for value in taken["hparams"]["seed"])
+    assert len(experiment.runs) == 8
+    assert configs.take(taken).config == taken
+
+
+def test_c5_ranges_and_all_in_text():
+    assert configs.counted("range(1, 7, 2)") == (1, 3, 5)
+    for value, units in [("range(3)", [0, 1, 2]), ("all", [0, 1, 2, 3])]:
+        for written in (value, (value,)):
+            experiment = build(config_of(hparams={"unit": written}), tiny_model())
+            assert experiment.values["unit"].tolist() == units
+            assert experiment.config["hparams"]["unit"] == tuple(units)
+    classes = config_of(objective="logits:unit", hparams={"unit": "all"})
+    assert build(classes, tiny_model()).values["unit"].tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match=r"hparams\.tv='all'"):
+        build(config_of(hparams={"tv": "all"}), tiny_model())
+
+
+def test_c5_pictures_as_arrays():
+    random = np.random.default_rng(0)
+    start = random.random((24, 20, 3), np.float32)
+    target = random.random((48, 40, 3))
+    config = config_of(objective='match("b")', start=start, hparams={"target": target})
+    experiment = build(config, tiny_model())
+    (name,) = experiment.config["hparams"]["target"]
+    assert name.startswith("array:") and set(experiment.image_hashes) == {
+        name,
+        experiment.config["start"],
+    }
+    assert experiment.values["target"].shape == (1, 24, 20, 3)
+    with pytest.raises(ValueError, match=r"give it again, in Python"):
+        build(experiment.config, tiny_model())
+    with pytest.raises(ValueError, match=r"start=an array .*not all in"):
+        build(config_of(start=start + 1), tiny_model())
