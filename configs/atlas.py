@@ -11,11 +11,12 @@ else here is free, as `--config.size='(128, 128)'` or `--config.steps=256`.
 
 from ml_collections import ConfigDict
 
-from dreamjax.config import base_config, shrink
+from dreamjax.config import base_config, check_variant, shrink
 
 
 def get_config(variant: str = "") -> ConfigDict:
     """Returns the config; "quicktest" is the same at a toy size."""
+    check_variant(variant, "quicktest")
     config = base_config()
     config.size = (112, 112)
     config.steps = 128

@@ -10,11 +10,12 @@ penalty, no projection. 128 px and 256 steps: 34 s on 2 CPU cores, 21 of them co
 
 from ml_collections import ConfigDict
 
-from dreamjax.config import base_config, shrink
+from dreamjax.config import base_config, check_variant, shrink
 
 
 def get_config(variant: str = "") -> ConfigDict:
     """Returns the config; "quicktest" is the same at a toy size."""
+    check_variant(variant, "quicktest")
     config = base_config()
     config.steps = 256
     config.image_steps = (0, 32, 128, 256)

@@ -9,11 +9,13 @@ compile included. Expect eyes, snouts and fur. A folder or a glob dreams all its
 
 from ml_collections import ConfigDict
 
+from dreamjax.config import check_variant
 from dreamjax.deepdream.config import dream_config, shrink_dream
 
 
 def get_config(variant: str = "") -> ConfigDict:
     """Returns the config; "quicktest" is the same at a toy size."""
+    check_variant(variant, "quicktest")
     config = dream_config()
     if variant == "quicktest":
         shrink_dream(config)

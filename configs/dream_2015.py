@@ -13,6 +13,7 @@ towers, pagodas and dogs' heads in the clouds, and 20 times the layer's energy.
 
 from ml_collections import ConfigDict
 
+from dreamjax.config import check_variant
 from dreamjax.deepdream.config import dream_config, shrink_dream
 
 LAYERS = {
@@ -24,6 +25,7 @@ LAYERS = {
 
 def get_config(variant: str = "") -> ConfigDict:
     """Returns the config; "quicktest" is the same at a toy size."""
+    check_variant(variant, "quicktest", "strokes", "guided")
     config = dream_config()
     config.model = "googlenet.bvlc"
     config.objective = LAYERS.get(variant, LAYERS[""])

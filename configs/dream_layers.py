@@ -10,6 +10,7 @@ without detail from the coarser octaves (0) only the last octave's size of featu
 
 from ml_collections import ConfigDict
 
+from dreamjax.config import check_variant
 from dreamjax.deepdream.config import dream_config, shrink_dream
 
 LAYERS = ("b3", "b5", "b7", "b8", "b10", "b14")
@@ -17,6 +18,7 @@ LAYERS = ("b3", "b5", "b7", "b8", "b10", "b14")
 
 def get_config(variant: str = "") -> ConfigDict:
     """Returns the config; "quicktest" is the same at a toy size."""
+    check_variant(variant, "quicktest")
     config = dream_config()
     config.objective = f'one_of("{", ".join(LAYERS)}", layer)'
     config.longest = 320

@@ -10,11 +10,13 @@ inside: turn with the mouse.
 
 from ml_collections import ConfigDict
 
+from dreamjax.config import check_variant
 from dreamjax.deepdream.config import dream_config, shrink_dream
 
 
 def get_config(variant: str = "") -> ConfigDict:
     """Returns the config; "quicktest" is the same at a toy size."""
+    check_variant(variant, "quicktest")
     config = dream_config()
     config.panorama = True
     config.longest = 1024

@@ -10,11 +10,13 @@ the photo to be gone after some 30 frames, and animals growing out of animals.
 
 from ml_collections import ConfigDict
 
+from dreamjax.config import check_variant
 from dreamjax.deepdream.config import dream_config, shrink_dream
 
 
 def get_config(variant: str = "") -> ConfigDict:
     """Returns the config; "quicktest" is the same at a toy size."""
+    check_variant(variant, "quicktest")
     config = dream_config()
     config.longest = 256
     config.octaves = 3

@@ -10,11 +10,12 @@ Rows are strengths of the penalty that holds on to the photo, columns are seeds:
 
 from ml_collections import ConfigDict
 
-from dreamjax.config import base_config, shrink
+from dreamjax.config import base_config, check_variant, shrink
 
 
 def get_config(variant: str = "") -> ConfigDict:
     """Returns the config; "quicktest" is the same at a toy size."""
+    check_variant(variant, "quicktest")
     config = base_config()
     config.objective = "b10"
     config.start = "chelsea"

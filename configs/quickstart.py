@@ -12,11 +12,12 @@ fourth step (Yosinski 2015: soft and large); with a steeper 1/f^1.3 (strong colo
 
 from ml_collections import ConfigDict
 
-from dreamjax.config import base_config, shrink
+from dreamjax.config import base_config, check_variant, shrink
 
 
 def get_config(variant: str = "") -> ConfigDict:
     """Returns the config; "quicktest" is the same at a toy size."""
+    check_variant(variant, "quicktest")
     config = base_config()
     config.objective = "b8:unit"
     config.size = (128, 128)

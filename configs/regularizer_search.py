@@ -18,7 +18,7 @@ is the four settings of the paper's Table 1 at the same size and steps.
 
 from ml_collections import ConfigDict
 
-from dreamjax.config import base_config, shrink
+from dreamjax.config import base_config, check_variant, shrink
 
 TABLE_1 = {
     "decay": (0.0, 0.3, 1e-4, 0.0),
@@ -31,6 +31,7 @@ TABLE_1 = {
 
 def get_config(variant: str = "") -> ConfigDict:
     """Returns the config; "quicktest" is the same at a toy size."""
+    check_variant(variant, "quicktest", "halving", "table1")
     config = base_config()
     config.objective = "logits:unit"
     config.size = (112, 112)

@@ -13,12 +13,14 @@ equirectangular clips.
 
 from ml_collections import ConfigDict
 
+from dreamjax.config import check_variant
 from dreamjax.deepdream.config import shrink_dream
 from dreamjax.video.config import video_config
 
 
 def get_config(variant: str = "") -> ConfigDict:
     """Returns the config; "quicktest" is the same at a toy size."""
+    check_variant(variant, "quicktest", "panorama")
     config = video_config()
     config.longest = 320
     config.octaves = 3

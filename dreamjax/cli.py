@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -80,8 +81,19 @@ def _one_line() -> Iterator[None]:
         key = said.strip("\"'")
         if key.isidentifier():  # all that ml_collections says where nothing is near
             said = f"config.{key} is no key; hyperparameters are config.hparams.NAME"
-        print(f"error: {' '.join(said.split())}", file=sys.stderr)
+        print(f"error: {_without_frames(' '.join(said.split()))}", file=sys.stderr)
         sys.exit(BAD_INPUT)
+
+
+def _without_frames(said: str) -> str:
+    """Returns an error without the traceback that ml_collections puts into it."""
+    start, traceback, rest = said.partition(": Error whilst parsing config file: Trace")
+    errors = re.split(r"\b(?=\w*(?:Error|Exception): )", rest)
+    if not traceback or len(errors) == 1:
+        return said
+    kind, _, message = errors[-1].partition(": ")
+    told = message if kind == "ValueError" else f"{kind}: {message}"
+    return f"{start.removeprefix('flag ')}: {told}"
 
 
 class _PathParser(flags.ArgumentParser):

@@ -289,6 +289,17 @@ def counted(text: str) -> tuple:
     return tuple(numbers)
 
 
+def check_variant(variant: str, *known: str) -> None:
+    """Raises ValueError for a variant of a config file that it does not have.
+
+    Args:
+      variant: what stands after the colon of `--config=FILE:VARIANT`, or "".
+      known: the variants of the file, besides the config itself.
+    """
+    if variant != "":
+        choose("variant", variant, known)
+
+
 def shrink(config: ml_collections.ConfigDict) -> None:
     """Makes a config a toy, for its :quicktest: 32 px on the short side, 4 steps."""
     height, width = config.size

@@ -57,6 +57,10 @@ def test_quickstart_quicktest_and_a_rerun_of_one_picture(cache, tmp_path):
         (["--confg=1"], "Did you mean: config"),
         (["--config.steps=many"], "invalid literal"),
         (["--config=configs/none.py"], "configs/none.py"),
+        (
+            ["--config=configs/channel.py:nonsense"],
+            "error: --config=configs/channel.py:nonsense: variant='nonsense' is not",
+        ),
         (["--config.hparams.unit=(4,)"], "hparams.unit=4"),
         (["stray"], "not understood: stray"),
     ],

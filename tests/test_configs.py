@@ -120,3 +120,11 @@ def test_base_config_is_complete_and_neutral(lite0):
     experiment = build(base_config(), lite0)
     assert experiment.penalties == ()
     assert len(experiment.runs) == 1
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a18_a_variant_that_a_config_does_not_have_is_refused(name):
+    for variant in ("nonsense", "quick", "Quicktest", " "):
+        with pytest.raises(ValueError, match=r"variant=.* is not known.*quicktest"):
+            config_of(name, variant)
+    assert config_of(name, "quicktest").is_locked
