@@ -2,21 +2,23 @@
 
 Images are RGB float32 in [0, 1]. Files are taken to be sRGB as they stand: embedded
 color profiles are not applied, and CMYK becomes RGB by the plain formula. 16-bit gray
-keeps its levels; 16-bit color, and 16-bit gray with alpha, are read with the 8 bits
-that Pillow keeps. Of an animation, of pages and of the pictures in a phone's MPO file
-the first is read.
+keeps its levels, TIFF's floats lie in 0..1; integers without an agreed white (signed,
+or of 32 bits) are refused; 16-bit color, and 16-bit gray with alpha, are read with the
+8 bits that Pillow keeps. Of an animation, of pages and of the pictures in a phone's MPO
+file the first is read.
 """
 
 import contextlib
 import io
+import os
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
 from dreamjax.errors import require
@@ -31,6 +33,18 @@ MAX_PIXELS = 16_384 * 8_192
 134 megapixels: the largest panorama that cameras and stitchers commonly write, and a
 third above a 12000 x 8000 photo. Whole, such an image is 1.6 GB of float32.
 """
+
+MAX_WEBP_PIXELS = 8192 * 8192
+"""The same of WebP, 67 megapixels: its decoder takes 16 bytes a pixel, 1.1 GB then, and
+cannot decode at a smaller size. A JPEG that is wanted small takes next to nothing, a
+PNG 4 bytes a pixel."""
+
+CAP = "DREAMJAX_MAX_PIXELS"
+"""The environment variable that sets another limit for all kinds of files."""
+
+LARGE = 4096 * 4096
+"""Pixels from which on a file that is wanted much smaller is reduced by a whole number
+before it is resized: as it is decoded (JPEG), or right after, with 8 bits."""
 
 MAX_SIDE = 8192
 """The largest height or width that `load_image` resizes to, pixels."""
@@ -58,7 +72,7 @@ ways to turn and mirror a picture by quarters, a video's too."""
 
 _ACCEPTED = "PNG, JPEG, WebP, GIF, BMP, TIFF or PPM"
 _BOXED = {"heic", "heix", "hevc", "heim", "mif1", "msf1", "avif", "avis"}
-_UNREADABLE = (
+UNREADABLE = (
     OSError,
     SyntaxError,
     ValueError,
@@ -147,6 +161,17 @@ def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return turned[:: -1 if rows else 1, :: -1 if columns else 1]
 
 
+def rgb_of(picture: Image.Image) -> np.ndarray:
+    """Returns a decoded Pillow picture of any mode as float32 [H, W, 3] in [0, 1].
+
+    Transparent parts lie over gray 0.5.
+
+    Raises:
+      ValueError: gray values beyond what is black and white.
+    """
+    return np.stack(list(_planes(picture)), axis=-1)
+
+
 def over_gray(rgba: np.ndarray) -> np.ndarray:
     """Returns uint8 [H, W, 4] laid over gray 0.5, float32 [H, W, 3] in [0, 1]."""
     values = np.asarray(rgba, np.float32) / np.float32(255)
@@ -167,19 +192,18 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise ValueError(f"path={str(path)!r} is no regular file: give a {_ACCEPTED}.")
     try:
         with warnings.catch_warnings():
-            # Damaged EXIF data and the like; and sizes, for which there is MAX_PIXELS.
+            # Damaged EXIF data and the like; and sizes, which are checked here.
             warnings.simplefilter("ignore")
             Image.init()
             formats = [name for name in FORMATS if name in Image.OPEN]  # WebP: optional
-            with Image.open(path, formats=formats) as file:
-                width, height = file.size
-                if width * height > MAX_PIXELS:
-                    raise ValueError(f"it has {width} x {height} pixels")
+            with own_limits(), Image.open(path, formats=formats) as file:
+                check_pixels(file)
+                check_samples(file)
                 yield file
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise ValueError(
             f"path={str(path)!r} cannot be read as an image ({_reason(error, path)})."
-            f" Accepted: whole {_ACCEPTED} files of at most {MAX_PIXELS:,} pixels."
+            f" Accepted: whole {_ACCEPTED} files of at most {max_pixels(''):,} pixels."
         ) from error
 
 
@@ -192,6 +216,55 @@ def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         _resized(np.ascontiguousarray(p), *placed) for p in np.moveaxis(image, 2, 0)
     ]
     return np.stack(planes, axis=2)
+
+
+def max_pixels(kind: str) -> int:
+    """Returns how many pixels a file may have to be decoded.
+
+    Args:
+      kind: Pillow's name of the format.
+
+    Raises:
+      ValueError: the environment variable `CAP` is no number.
+    """
+    given = os.environ.get(CAP, "")
+    if given:
+        require(given.isdecimal() and int(given) > 0, CAP, given, "give a number > 0")
+        return int(given)
+    return MAX_WEBP_PIXELS if kind == "WEBP" else MAX_PIXELS
+
+
+def check_pixels(file: Image.Image) -> None:
+    """Raises ValueError for an open picture that has too many pixels to be decoded."""
+    most = max_pixels(file.format or "")
+    if file.width * file.height > most:
+        raise ValueError(
+            f"it has {file.width} x {file.height} pixels; a {file.format} may have"
+            f" {most:,}, which the environment variable {CAP} raises"
+        )
+
+
+@contextlib.contextmanager
+def own_limits() -> Iterator[None]:
+    """Lets `max_pixels` decide what is too large, where it allows more than Pillow."""
+    theirs = Image.MAX_IMAGE_PIXELS
+    if theirs is not None and max_pixels("") > theirs:
+        Image.MAX_IMAGE_PIXELS = max_pixels("")
+    yield
+
+
+def check_samples(file: Image.Image) -> None:
+    """Raises ValueError for numbers of which nobody knows which one is white."""
+    if file.format != "TIFF":
+        return
+    signed = 2 in file.tag_v2.get(TiffImagePlugin.SAMPLEFORMAT, (1,))
+    if signed or file.mode == "I":
+        bits = max(file.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
+        raise ValueError(
+            f"its values are {'signed' if signed else 'unsigned'} integers of {bits}"
+            " bits, of which none is agreed to be white: save it with unsigned 8 or 16"
+            " bits, or as floats in 0..1"
+        )
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
@@ -263,22 +336,92 @@ def _target(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
 def _decode(
     file: Image.Image, place: Callable[[int, int], Placed | None] | None
 ) -> np.ndarray:
+    whole = file.size  # columns, rows
+    if place is not None and file.format == "JPEG":
+        _draft(file, place)
     file.load()
     orientation = _orientation(file)
+    if file.format == "TIFF":
+        whole = file.size  # upright only now
     swapped = ORIENTATIONS[orientation][0]
-    height, width = file.size if swapped else file.size[::-1]
+    height, width = whole if swapped else whole[::-1]
     placed = None if place is None else place(height, width)
     size = (height, width) if placed is None else placed[0]
+    if placed is not None:
+        done = round(whole[0] / file.width)  # by the decoder: 1, 2, 4 or 8
+        picture, more = _reduced(file, _factor(whole, placed, swapped) // done)
+        factor = done * more
+        box = (0.0, 0.0, width, height) if placed[1] is None else placed[1]
+        stored = picture.size[::-1] if swapped else picture.size
+        _, rows, columns = ORIENTATIONS[orientation]
+        left, right = _in_reduced(box[::2], width, stored[0], factor, columns)
+        top, bottom = _in_reduced(box[1::2], height, stored[1], factor, rows)
+        box = (left, top, right, bottom)
+    else:
+        picture, box = file, None
     image, last = np.empty((*size, 3), np.float32), None
-    for channel, plane in enumerate(_planes(file)):
+    for channel, plane in enumerate(_planes(picture)):
         if plane is last:  # gray: once is enough
             image[:, :, channel] = image[:, :, channel - 1]
         elif placed is None:
             image[:, :, channel] = upright(plane, orientation)
         else:
-            image[:, :, channel] = _resized(upright(plane, orientation), *placed)
+            image[:, :, channel] = _resized(upright(plane, orientation), size, box)
         last = plane
     return image
+
+
+def _in_reduced(
+    ends: Sequence[float], length: int, stored: int, factor: int, reverse: bool
+) -> tuple[float, float]:
+    """Returns where a cut of an axis lies after the axis was reduced.
+
+    Its last stored pixel may stand for fewer than `factor`; of an axis that is seen in
+    reverse order that one comes first.
+
+    Args:
+      ends: of the cut, in pixels of the axis of `length`.
+      length, stored: of the axis before and after.
+      factor: pixels that one stands for.
+      reverse: the axis is seen in reverse order.
+    """
+    lead = stored - length / factor if reverse else 0.0
+    first, last = (end / factor + lead for end in ends)
+    return first, min(last, stored)
+
+
+def _factor(whole: tuple[int, int], placed: Placed, swapped: bool) -> int:
+    """Returns by which whole number a large file may be reduced before it is resized.
+
+    At least two of its pixels are left for each that is wanted, on either axis.
+    """
+    if whole[0] * whole[1] < LARGE:
+        return 1
+    (height, width), box = placed
+    across, down = whole[::-1] if swapped else whole
+    if box is not None:
+        across, down = box[2] - box[0], box[3] - box[1]
+    return max(1, int(min(across / width, down / height) / 2))
+
+
+def _draft(file: Image.Image, place: Callable[[int, int], Placed | None]) -> None:
+    """Lets a large JPEG be decoded at a half, a quarter or an eighth of its size."""
+    swapped = ORIENTATIONS[_orientation(file)][0]
+    placed = place(*(file.size if swapped else file.size[::-1]))
+    if placed is not None:
+        factor = _factor(file.size, placed, swapped)
+        if factor > 1:
+            file.draft(None, (file.width // factor, file.height // factor))
+
+
+def _reduced(file: Image.Image, factor: int) -> tuple[Image.Image, int]:
+    """Returns a picture reduced by a whole number, where Pillow can and may, and that.
+
+    Colors of a palette and colors under transparency may not be averaged.
+    """
+    if factor <= 1 or file.mode not in ("L", "RGB") or file.has_transparency_data:
+        return file, 1
+    return file.reduce(factor), factor
 
 
 def _orientation(file: Image.Image) -> int:
@@ -287,7 +430,7 @@ def _orientation(file: Image.Image) -> int:
         return 1
     try:
         found = file.getexif().get(ExifTags.Base.Orientation, 1)
-    except _UNREADABLE:
+    except UNREADABLE:
         return 1
     return found if found in ORIENTATIONS else 1
 
@@ -329,6 +472,12 @@ def _planes(picture: Image.Image) -> Iterator[np.ndarray]:
                 f" {gray.min():g}..{gray.max():g}"
             )
         gray = gray / top
+        if _white_is_zero(picture):
+            gray = 1 - gray
+        clear = picture.info.get("transparency")  # of 16-bit gray, which level is
+        if picture.mode.startswith("I") and isinstance(clear, int):
+            gray = np.where(gray == np.float32(clear) / top, BACKGROUND, gray)
+        gray = np.asarray(gray, np.float32)
         yield from (gray, gray, gray)
         return
     alpha = None
@@ -347,6 +496,15 @@ def _planes(picture: Image.Image) -> Iterator[np.ndarray]:
             yield plane
         else:
             yield plane * alpha + BACKGROUND * (1.0 - alpha)
+
+
+def _white_is_zero(picture: Image.Image) -> bool:
+    """Tells whether a TIFF counts its 16-bit or float values from white.
+
+    Those of 8 bits Pillow turns around itself.
+    """
+    tags = getattr(picture, "tag_v2", {})
+    return tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
 
 
 def _cropped(height: int, width: int, size: tuple[int, int] | None) -> Placed | None:

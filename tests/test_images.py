@@ -7,8 +7,10 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.WebPImagePlugin import WebPImageFile
 
-from dreamjax.images import load_image, png_bytes, to_uint8
+from dreamjax import images
+from dreamjax.images import load_image, picture_size, png_bytes, to_uint8
 
 RGB = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3) * 3
 
@@ -347,3 +349,118 @@ def test_png_bytes_shapes(shape):
 def test_png_bytes_keys(key):
     with pytest.raises(ValueError, match="text key"):
         png_bytes(RGB, {key: "value"})
+
+
+def gray_tiff(path, values, kind, photometric=1):
+    """Writes gray values [H, W] as they are into an uncompressed TIFF."""
+    height, width = values.shape
+    data, bits = values.tobytes(), 8 * values.dtype.itemsize
+    tags = [(256, width), (257, height), (258, bits), (259, 1), (262, photometric)]
+    tags += [(273, 8 + 2 + 12 * 9 + 4), (277, 1), (279, len(data)), (339, kind)]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, n) for tag, n in tags)
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags))
+    path.write_bytes(head + entries + bytes(4) + data)
+    return path
+
+
+RAMP = np.tile(np.linspace(0, 1, 16), (8, 1))
+UNSIGNED, SIGNED, FLOAT = 1, 2, 3
+
+
+@pytest.mark.parametrize("white_is_zero", [False, True])
+@pytest.mark.parametrize(
+    ("dtype", "kind", "top"),
+    [("<u1", UNSIGNED, 255), ("<u2", UNSIGNED, 65535), ("<f4", FLOAT, 1)],
+)
+def test_a15_gray_tiffs_have_their_full_range(
+    tmp_path, dtype, kind, top, white_is_zero
+):
+    stored = (1 - RAMP if white_is_zero else RAMP) * top
+    path = tmp_path / "a.tif"
+    gray_tiff(path, np.round(stored, 6).astype(dtype), kind, 0 if white_is_zero else 1)
+    expected = np.repeat(RAMP[..., None], 3, axis=-1)
+    np.testing.assert_allclose(load_image(path), expected, atol=1 / 255)
+
+
+@pytest.mark.parametrize("top", [1, 255, 2**15 - 1])
+@pytest.mark.parametrize(
+    ("dtype", "kind", "told"),
+    [
+        ("<i4", SIGNED, "signed integers of 32 bits"),
+        ("<u4", UNSIGNED, "unsigned integers of 32 bits"),
+        ("<i2", SIGNED, "signed integers of 16 bits"),
+    ],
+)
+def test_a15_integers_without_an_agreed_white_are_refused(
+    tmp_path, dtype, kind, told, top
+):
+    path = gray_tiff(tmp_path / "a.tif", (RAMP * top).astype(dtype), kind)
+    for read in (load_image, picture_size):
+        with pytest.raises(ValueError, match=rf"a\.tif.*its values are {told}"):
+            read(path)
+
+
+def test_a15_transparent_levels_of_16_bit_gray_lie_over_gray(tmp_path):
+    path = tmp_path / "a.png"
+    values = np.array([[0, 1, 40_000, 65_535]], np.uint16)
+    Image.fromarray(values).save(path, transparency=40_000)
+    expected = [0, 1 / 65535, 0.5, 1]
+    np.testing.assert_allclose(load_image(path)[0, :, 0], expected, atol=1e-6)
+
+
+def test_b6_too_many_pixels_are_refused_before_decoding(tmp_path, monkeypatch):
+    for suffix in ("webp", "png"):
+        Image.new("RGB", (40, 30)).save(tmp_path / f"a.{suffix}", lossless=True)
+    monkeypatch.setattr(images, "MAX_WEBP_PIXELS", 1199)
+    monkeypatch.setattr(WebPImageFile, "load", None)  # nothing is decoded
+    told = "40 x 30 pixels; a WEBP may have 1,199.*DREAMJAX_MAX_PIXELS raises"
+    for read in (load_image, picture_size):
+        with pytest.raises(ValueError, match=told):
+            read(tmp_path / "a.webp")
+    assert picture_size(tmp_path / "a.png") == (30, 40)
+    monkeypatch.setenv("DREAMJAX_MAX_PIXELS", "1200")
+    assert picture_size(tmp_path / "a.webp") == (30, 40)
+    monkeypatch.setenv("DREAMJAX_MAX_PIXELS", "1199")
+    with pytest.raises(ValueError, match="a PNG may have 1,199"):
+        picture_size(tmp_path / "a.png")
+    monkeypatch.setenv("DREAMJAX_MAX_PIXELS", "many")
+    with pytest.raises(ValueError, match="DREAMJAX_MAX_PIXELS='many'"):
+        picture_size(tmp_path / "a.png")
+
+
+def test_b6_more_than_pillow_allows_can_be_allowed(tmp_path, monkeypatch):
+    Image.new("1", (40, 30)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # it refuses twice as many
+    monkeypatch.setattr(images, "MAX_PIXELS", 100)
+    with pytest.raises(ValueError, match="cannot be read as an image"):
+        load_image(tmp_path / "a.png")
+    monkeypatch.setenv("DREAMJAX_MAX_PIXELS", "1200")
+    assert load_image(tmp_path / "a.png").shape == (30, 40, 3)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_b6_large_files_are_reduced_as_they_are_decoded(
+    tmp_path, monkeypatch, suffix, orientation
+):
+    rows, columns = np.mgrid[0:301, 0:403]
+    waves = 127 + 60 * np.sin(rows / 20) + 50 * np.cos(columns / 31)
+    pixels = np.uint8(waves[..., None] + np.array([0, 10, -10]))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(pixels).save(path, exif=exif, quality=95)
+    sizes = [(16, 16), (20, 9), (31, 40)]
+    plain = [load_image(path, size) for size in sizes]
+    whole = load_image(path)
+    monkeypatch.setattr(images, "LARGE", 1000)
+    decoded = []
+    planes = images._planes
+    monkeypatch.setattr(
+        images, "_planes", lambda file: decoded.append(file.size) or planes(file)
+    )
+    for size, expected in zip(sizes, plain, strict=True):
+        found = load_image(path, size)
+        assert np.abs(found - expected).max() < 0.02
+    assert max(width for width, _ in decoded) <= 203
+    np.testing.assert_array_equal(load_image(path), whole)

@@ -646,6 +646,16 @@ def test_a15_transparent_video_lies_over_gray(
         np.testing.assert_allclose(image[16, 40], red, atol=0.03)
 
 
+def test_a15_pages_of_16_bits_are_frames(tmp_path):
+    pages = [
+        Image.fromarray(np.full((32, 48), level, np.uint16))
+        for level in (0, 30_000, 65_535)
+    ]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    found = [levels(frame) for frame in open_clip(tmp_path / "a.tif").frames()]
+    np.testing.assert_allclose(found, [0, 255 * 30_000 / 65_535, 255], atol=0.1)
+
+
 def test_a15_the_shared_transparent_clip(av):
     if not INPUTS.is_dir():
         pytest.skip("the shared inputs are not here")

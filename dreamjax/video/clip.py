@@ -21,9 +21,14 @@ from dreamjax.errors import require
 from dreamjax.images import (
     MAX_PIXELS,
     ORIENTATIONS,
+    UNREADABLE,
+    check_pixels,
+    check_samples,
     load_image,
     over_gray,
+    own_limits,
     picture_size,
+    rgb_of,
     upright,
 )
 from dreamjax.inputs import CLIPS, SUFFIXES, natural_key
@@ -476,7 +481,8 @@ def _open_animation(path: Path) -> Clip:
     def decode() -> _Timed:
         for place, picture in zip(plan.places, _pictures(path), strict=False):
             if place is not None:
-                yield place, lambda picture=picture: over_gray(np.asarray(picture))
+                image = rgb_of(picture)  # now: it is another frame by and by
+                yield place, lambda image=image: image
 
     return Clip(
         path=path,
@@ -492,24 +498,24 @@ def _open_animation(path: Path) -> Clip:
 
 
 def _pictures(path: Path) -> Iterator[Image.Image]:
-    """Yields the frames of an animation, decoded; a PNG's stand-in is no frame."""
+    """Yields the frames of an animation, decoded; a PNG's stand-in is no frame.
+
+    They are one object, which shows another frame each time.
+    """
     try:
-        with Image.open(path, formats=("GIF", "WEBP", "PNG", *_STILL)) as file:
-            if file.width * file.height > MAX_PIXELS:
-                raise _bad(path, f"it has {file.width} x {file.height} pixels")
+        kinds = ("GIF", "WEBP", "PNG", *_STILL)
+        with own_limits(), Image.open(path, formats=kinds) as file:
+            check_pixels(file)
+            check_samples(file)
             frames = getattr(file, "n_frames", 1)
             for number in range(frames):
                 file.seek(number)
                 file.load()
                 if number == 0 and frames > 1 and file.info.get("default_image"):
                     continue
-                picture = file.convert("RGBA")
-                picture.info = dict(file.info)
-                yield picture
-    except (OSError, SyntaxError, EOFError, IndexError, KeyError, TypeError) as error:
+                yield file
+    except UNREADABLE as error:
         raise _bad(path, str(error) or type(error).__name__) from error
-    except Image.DecompressionBombError as error:
-        raise _bad(path, str(error)) from error
 
 
 _STILL = ("JPEG", "BMP", "TIFF")  # opened to be refused as still
