@@ -2,13 +2,14 @@
 
     pip install -r requirements-bench.txt      # and see there for Lucent
     python -m benchmarks.all [--only search,memory] [--quick]
-        [--folder docs/performance]
+        [--folder results/runs/performance] [--publish]
 
 Each is a process of its own, which leaves a JSON file in the folder; of these
 `benchmarks.tables` makes tables.md. Forty minutes on two cores; nothing else should run
-meanwhile. --quick has fewer runs and rounds, 10 minutes, for a first look: give it a
-folder of its own. Weights are looked for as everywhere (docs/models.md); networks whose
-weights are not here get seeded ones, which cost the same time.
+meanwhile. --publish writes docs/performance, as committed. --quick has fewer runs and
+rounds, 10 minutes, for a first look: give it a folder of its own. Weights are looked
+for as everywhere (docs/models.md); networks whose weights are not here get seeded ones,
+which cost the same time.
 """
 
 import argparse
@@ -16,8 +17,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.tables import write_tables
-from dreamjax.errors import choose
+from benchmarks.tables import FOLDER, PUBLISHED, write_tables
+from dreamjax.errors import choose, require
+from dreamjax.published import output_folder
 
 BENCHMARKS = {
     "workloads_small": (
@@ -50,20 +52,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default=",".join(BENCHMARKS))
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--folder", type=Path, default=Path("docs/performance"))
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--publish", action="store_true")
     options = parser.parse_args()
+    quick = options.publish and options.quick
+    require(not quick, "publish", True, "--quick measures too little")
+    folder = output_folder("folder", options.folder, FOLDER, PUBLISHED, options.publish)
     names = [choose("only", name, BENCHMARKS) for name in options.only.split(",")]
-    options.folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     failed = []
     for name in names:
         module, arguments = BENCHMARKS[name]
         arguments = QUICK[name] if options.quick else arguments
-        out = options.folder / f"{name}.json"
+        out = folder / f"{name}.json"
         command = ["-m", module, *arguments.split(), "--out", str(out)]
         print(f"\n== python {' '.join(command)}\n", flush=True)
         if subprocess.run([sys.executable, *command]).returncode != 0:
             failed.append(name)
-    print(f"\n{write_tables(options.folder)}")
+    print(f"\n{write_tables(folder)}")
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0

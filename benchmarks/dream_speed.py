@@ -2,7 +2,7 @@
 
     pip install -r requirements-bench.txt
     python -m benchmarks.dream_speed [--network googlenet --longest 1224 --rounds 5]
-        [--out docs/performance/dream.json]
+        [--out results/runs/performance/dream.json]
 
 GoogLeNet `inception_4c/output`, the notebook's own, or EfficientNet-Lite0 `b10`
 (--network lite0); 4 octaves × 1.4 with 10 steps each, roll jitter, the gradient over

@@ -2,7 +2,7 @@
 
     pip install -r requirements-bench.txt      # and see there for Lucent
     python -m benchmarks.first_picture [--repeats 5 --steps 64 --size 128 --own-size]
-        [--python plain/bin/python --out docs/performance/first_picture.json]
+        [--python plain/bin/python --out results/runs/performance/first_picture.json]
 
 One channel of EfficientNet-Lite0 `b8`, by the command that users call,
 

@@ -2,7 +2,7 @@
 
     pip install -r requirements-bench.txt
     python -m benchmarks.memory [--networks lite0,googlenet,vgg16,resnet50 --runs 1,2,8]
-        [--out docs/performance/memory.json]
+        [--out results/runs/performance/memory.json]
 
 Compiles, and runs no step. Memory grows with the runs in a straight line, drawn through
 the smallest and the largest R; the largest R that fits is where it reaches the part of

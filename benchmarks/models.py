@@ -1,11 +1,14 @@
 """Fills in docs/models.md: every weight set of the zoo, its proof and its pictures.
 
-    python -m benchmarks.models
+    python -m benchmarks.models [--publish]
+
+It is written to results/runs/models.md, and with --publish to its place.
 
 Reads the records, measures every port against `tests/golden/` (about 5 minutes on 2 CPU
 cores; no download, no PyTorch), and shows the rows that `experiments.portraits` made.
 """
 
+import argparse
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,6 +21,7 @@ from tests.parity import PROOFS, parity_errors
 
 REPO = Path(__file__).resolve().parent.parent
 PAGE = REPO / "docs" / "models.md"
+PRIVATE = REPO / "results" / "runs" / "models.md"
 PICTURES = REPO / "docs" / "img" / "models"
 
 
@@ -89,6 +93,9 @@ def picture_rows() -> str:
 
 def main() -> None:
     """Fills in the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--publish", action="store_true")
+    target = PAGE if parser.parse_args().publish else PRIVATE
     networks = table(
         ("architecture", "paper", "parameters", "taps", "input", "weight sets"),
         (network_row(name) for name in sorted(ARCHITECTURES.values(), key=_order)),
@@ -113,8 +120,8 @@ def main() -> None:
         ("pictures", pictures),
     ):
         text = filled(text, name, part)
-    write_text(PAGE, text)
-    print(f"{PAGE.relative_to(REPO)}: {len(PORTS)} weight sets")
+    write_text(target, text)
+    print(f"{target.relative_to(REPO)}: {len(PORTS)} weight sets")
 
 
 def filled(text: str, name: str, part: str) -> str:

@@ -2,7 +2,7 @@
 
     pip install -r requirements-bench.txt
     python -m benchmarks.profile [--networks lite0,googlenet,vgg16,resnet50 --runs 8]
-        [--steps 6] [--out docs/performance/profile.json]
+        [--steps 6] [--out results/runs/performance/profile.json]
 
 A sweep's compiled step, Lucid's transforms, Fourier parameters, Adam, on one device, is
 traced by JAX's profiler, and each of XLA's operators is counted for the phase that its

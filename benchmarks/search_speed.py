@@ -2,7 +2,7 @@
 
     pip install -r requirements-bench.txt
     python -m benchmarks.search_speed [--rounds 15 --runs 32 --devices 1]
-        [--out docs/performance/search.json]
+        [--out results/runs/performance/search.json]
 
 `configs/regularizer_search.py`: 300 settings of decay, blur, two percentiles and the
 learning rate × 3 classes, EfficientNet-Lite0 `logits`, 112 px pixels, gradient ascent.

@@ -1,11 +1,13 @@
-"""Makes docs/performance/tables.md of what the benchmarks have measured.
+"""Makes tables.md of what the benchmarks have measured.
 
-    python -m benchmarks.tables [docs/performance]
+    python -m benchmarks.tables [--folder results/runs/performance] [--publish]
 
-One section for each JSON file that is there, and a table of what was aimed at, each
-line of which says whether it was reached.
+With --publish it is docs/performance/tables.md, of the files there. One section for
+each JSON file that is there, and a table of what was aimed at, each line of which says
+whether it was reached.
 """
 
+import argparse
 import json
 import statistics
 import sys
@@ -14,11 +16,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.timing import table
+from dreamjax.errors import require
 from dreamjax.files import write_text
+from dreamjax.published import output_folder
 
 Records = Mapping[str, Mapping[str, Any]]
 """Name of a benchmark -> what its JSON file holds."""
 
+FOLDER, PUBLISHED = "results/runs/performance", "docs/performance"
 OURS = "dreamjax"
 WARM = "dreamjax, warm"
 CROWD = 32  # runs
@@ -305,7 +310,13 @@ def write_tables(folder: Path) -> Path:
 
 def main(arguments: Sequence[str]) -> int:
     """Writes the tables of a folder; returns the exit status."""
-    print(write_tables(Path(arguments[0] if arguments else "docs/performance")))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--publish", action="store_true")
+    given = parser.parse_args(arguments)
+    folder = output_folder("folder", given.folder, FOLDER, PUBLISHED, given.publish)
+    require(folder.is_dir(), "folder", str(folder), "make bench makes it")
+    print(write_tables(folder))
     return 0
 
 

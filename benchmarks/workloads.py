@@ -3,7 +3,7 @@
     pip install -r requirements-bench.txt      # and see there for Lucent
     python -m benchmarks.workloads [--only W1,W2,W3 --runs 1,8,32 --rounds 15]
         [--seconds 120 --compile --own-size --devices 1]
-        [--out docs/performance/workloads.json]
+        [--out results/runs/performance/workloads.json]
 
 W1 is EfficientNet-Lite0 `b8` at 128 px; W2 GoogLeNet `inception_4c/output` and VGG16
 `conv4_3`, W3 ResNet-50 `layer3`, at 224 px. A step of R runs is: Fourier parameters,

@@ -2,7 +2,7 @@
 
     python -m experiments.compare results/runs/fourier results/runs/pixel
     python -m experiments.compare results/runs/regularizer_search --within=unit
-    python -m experiments.compare RUN RUN --rows=unit --columns=sweep --out=results/both
+    python -m experiments.compare RUN RUN --rows=unit --columns=sweep --out=BOTH
 
 Opens without a server: index.html. With --rows and --columns also sheet.png, the best
 run of each cell.
@@ -13,6 +13,7 @@ from pathlib import Path
 from absl import flags
 
 from dreamjax.cli import launch, path_flag
+from dreamjax.published import refuse_published
 from dreamjax.report.compare import write_comparison
 from dreamjax.report.comparison import Sweep, read_sweeps
 
@@ -35,6 +36,7 @@ def main(arguments: list[str]) -> int:
     for note in notes:
         print(note)
     out = OUT.value or f"results/runs/compare_{name_of(sweeps)}"
+    refuse_published("out", out)
     files = write_comparison(sweeps, out, notes=notes, axes=axes, within=WITHIN.value)
     for name, path in files.items():
         print(f"{name:9} {path}")

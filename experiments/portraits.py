@@ -4,7 +4,8 @@
     python -m experiments.portraits --models=googlenet,squeezenet1_1.mxnet
 
 Writes `<folder>/<weight set>.jpg` and, beside it, which tap and channel each picture
-is, which docs/models.md shows. About 3 minutes a network on 2 CPU cores. The configs
+is: into results/runs/portraits/rows, with --publish into docs/img/models, which
+docs/models.md shows. About 3 minutes a network on 2 CPU cores. The configs
 are configs/channel.py and configs/photo.py at the size of the row.
 """
 
@@ -23,9 +24,11 @@ from dreamjax.models.model import Record
 from dreamjax.models.source import find
 from dreamjax.models.zoo import PORTS, find_port
 from dreamjax.portrait import SIDE, portrait, row
+from dreamjax.published import output_folder
 
 MODELS = flags.DEFINE_list("models", None, "Networks; all at hand if not given.")
-FOLDER = path_flag("folder", "docs/img/models", "Where the rows go.")
+FOLDER = path_flag("folder", None, "Where the rows go; RUNS/rows if not given.")
+PUBLISH = flags.DEFINE_bool("publish", False, "Write docs/img/models.")
 RUNS = path_flag("runs", "results/runs/portraits", "Where the runs go.")
 
 
@@ -33,6 +36,8 @@ def main(arguments: list[str]) -> int:
     """Makes the rows; returns the exit status."""
     if arguments:
         raise ValueError(f"not understood: {' '.join(arguments)}. Flags start with --.")
+    default, published = f"{RUNS.value}/rows", "docs/img/models"
+    folder = output_folder("folder", FOLDER.value, default, published, PUBLISH.value)
     use_compile_cache()
     for name in MODELS.value or [n for n, p in PORTS.items() if find(p.source)]:
         record = find_port(name).record
@@ -42,7 +47,7 @@ def main(arguments: list[str]) -> int:
             partial(channel_config, record),
             partial(dream_config, record),
         )
-        path = FOLDER.value / f"{record.name}.jpg"
+        path = folder / f"{record.name}.jpg"
         with atomic_open(path) as file:
             row(pictures).save(file, "JPEG", quality=88)
         write_text(path.with_suffix(".json"), json.dumps(list(pictures)) + "\n")

@@ -2,7 +2,8 @@
 
     python -m experiments.winners results/runs/regularizer_search
     python -m experiments.winners RUN --by=transfer_score,slope_distance \
-        --distinct=4 --beside=results/runs/table1 --out=results/regularizer_search
+        --distinct=4 --beside=results/runs/table1 --out=results/regularizer_search \
+        --publish
 
 Each neuron ranks the settings by each metric of --by; a setting's mark is the mean of
 its ranks. --distinct takes so many of the best tenth that are unlike each other.
@@ -23,6 +24,7 @@ from dreamjax.figures.panels import Panel, draw, stretched
 from dreamjax.files import write_bytes, write_text
 from dreamjax.images import load_image
 from dreamjax.paths import given_path
+from dreamjax.published import refuse_published
 from dreamjax.report.page import write_page
 from dreamjax.report.summary import read_summary
 from dreamjax.report.values import get, short
@@ -36,6 +38,7 @@ AMONG = flags.DEFINE_float(
 WITHIN = flags.DEFINE_list("within", ["unit", "seed"], "What runs are compared within.")
 BESIDE = flags.DEFINE_multi_string("beside", [], "Other runs, shown with the winners.")
 OUT = path_flag("out", None, "Folder; RUN/winners if not given.")
+PUBLISH = flags.DEFINE_bool("publish", False, "Let the folder be one of results/.")
 SHOWN = ("score", "transfer_score", "spectral_slope", "high_frequency")
 
 
@@ -45,6 +48,8 @@ def main(arguments: list[str]) -> int:
         raise ValueError("give one run: python -m experiments.winners RUN")
     workdir = given_path("RUN", arguments[0])
     out = OUT.value or workdir / "winners"
+    if not PUBLISH.value:
+        refuse_published("out", out)
     found = settings(read_summary(workdir), BY.value, WITHIN.value)
     chosen = distinct(found, DISTINCT.value, AMONG.value)
     lines = [(f"winner {i + 1}", workdir, s) for i, s in enumerate(chosen)]

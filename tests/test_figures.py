@@ -80,7 +80,8 @@ def test_a_figure_leaves_picture_numbers_and_recipe(tmp_path):
     assert about["settings"] == {"steps": [1, 2]} and about["seed"] == 0
     assert "size,2.0,± 0.5,derived,2.0,agrees,a toy" in as_csv(found)
     assert list((tmp_path / "runs" / "smith2020.fig1" / "tb").rglob("events*"))
-    page = markdown(read_records(tmp_path), "../results/figures")
+    records, _ = read_records(tmp_path)
+    page = markdown(records, "../results/figures")
     assert "| size | 2 ± 0.5 | derived | 2 | agrees: a toy |" in page
     assert "../results/figures/smith2020.fig1/smith2020.fig1.jpg" in page
     make_figure(
@@ -90,7 +91,7 @@ def test_a_figure_leaves_picture_numbers_and_recipe(tmp_path):
         quicktest=True,
         report=lambda line: None,
     )
-    assert read_records(tmp_path) == []
+    assert read_records(tmp_path) == ([], {FIGURE.name: "a quicktest is a toy"})
 
 
 def test_a_figure_may_bring_a_network_of_its_own(tmp_path):

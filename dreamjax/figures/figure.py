@@ -178,8 +178,9 @@ def make_figure(
     """Makes a figure and files it under `folder`/NAME; returns its records.
 
     Written are NAME.jpg (and NAME_more.jpg), NAME.csv and NAME.json: numbers expected
-    and obtained, recipe, environment. `workdir`/NAME takes its sweeps and its curves
-    for TensorBoard.
+    and obtained, recipe, environment, and whether another network than the paper's own
+    (or than the default, where any will do) stands in. `workdir`/NAME takes its sweeps
+    and its curves for TensorBoard.
 
     Raises:
       ValueError: a folder of photos without any.
@@ -195,6 +196,7 @@ def make_figure(
         Context(figure.name, loaded, quicktest, raw, pictures, seed, report)
     )
     used = made.network or loaded.record.name
+    own = find_port(figure.network or DEFAULT).record.name
     found = record.records(made.rows, used)
     drawn = {f"{figure.name}{'_' if n else ''}{n}": d for n, d in made.drawings.items()}
     encoded = {name: jpeg(drawing) for name, drawing in drawn.items()}
@@ -203,15 +205,18 @@ def make_figure(
     for name, data in made.files.items():
         report(f"{'file':9} {write_bytes(target / name, data)}")
     write_text(target / f"{figure.name}.csv", record.as_csv(found))
+    names = [f"{name}.jpg" for name in drawn] + list(made.files)
     about = {
         "figure": figure.name,
         "paper": figure.paper,
         "shows": figure.shows,
         "network": used,
         "own_network": figure.network,
+        "substitute": loaded.record.name != own,
         "quicktest": quicktest,
         "seed": seed,
         "pictures": [f"{name}.jpg" for name in drawn],
+        "files": [*names, f"{figure.name}.csv", f"{figure.name}.json"],
         "records": found,
         "settings": plain(made.settings),
         "notes": made.notes,

@@ -7,10 +7,11 @@ from typing import Any
 
 from dreamjax.figures.figure import short
 from dreamjax.figures.record import tolerance
+from dreamjax.published import why_not_published
 
 HEAD = """# Papers, reproduced
 
-Made by `python -m experiments.figures table` from the records under
+Made by `python -m experiments.figures table --publish` from the records under
 `results/figures/`; [figures.md](figures.md) says how figures are made. *Expected* is
 judged only where it was published by the authors, measured by an independent run of
 their recipe, or derived; what is only reported from memory is shown and judges
@@ -22,13 +23,20 @@ INDEX = """| figure | shows | network | agree | differ | not judged |
 """
 
 
-def read_records(folder: Path) -> list[dict[str, Any]]:
-    """Returns the JSON of all figures under a folder, by name; no quicktests."""
-    found = [
+def read_records(folder: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Returns the records of all figures under a folder, by name.
+
+    Second comes what is no evidence and therefore not among them: name -> the reason,
+    as a quicktest, or another network in place of the paper's own.
+    """
+    read = [
         json.loads(path.read_text(encoding="utf-8"))
         for path in sorted(folder.glob("*/*.json"))
     ]
-    return [f for f in found if "figure" in f and not f["quicktest"]]
+    figures = [f for f in read if "figure" in f]
+    reasons = {f["figure"]: why_not_published(f) for f in figures}
+    found = [f for f in figures if not reasons[f["figure"]]]
+    return found, {name: reason for name, reason in reasons.items() if reason}
 
 
 def markdown(figures: Sequence[Mapping[str, Any]], pictures: str) -> str:
