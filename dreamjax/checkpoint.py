@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dreamjax.files import atomic_open
+from dreamjax.json_file import loads
 
 META = "meta"
 _TREE, _LOG, _SEAL = "tree", "log", "sha256"
@@ -99,7 +100,7 @@ def read(path: str | Path) -> Kept:
         # np.load leaves a file of its own open when it is no archive.
         with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             text, names = str(file[META]), set(file.files)
-            meta = json.loads(text)
+            meta = loads(text, nan=True)
             described = meta.pop(_TREE)
             leaves = [file[_name(i)] for i in range(len(described))]
             log = None
@@ -123,7 +124,7 @@ def read_meta(path: str | Path) -> dict[str, Any]:
     """
     try:
         with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            meta = json.loads(str(file[META]))
+            meta = loads(str(file[META]), nan=True)
             return {name: value for name, value in meta.items() if name != _TREE}
     except DAMAGE as error:
         raise Damaged(str(error)) from error

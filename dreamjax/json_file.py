@@ -143,25 +143,31 @@ def parse_json(
     try:
         if len(text) > most:
             raise ValueError(f"it has more than {most:,} bytes")
-        value = _parsed(text.decode() if isinstance(text, bytes) else text, nan)
+        value = loads(text, nan=nan)
         if schema is not None:
             schema(value)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ValueError(_damaged(name, error, remedy)) from error
     return value
 
 
 def _damaged(name: str, error: Exception, remedy: str) -> str:
-    if isinstance(error, RecursionError):
-        why = f"it is nested more than {MAX_DEPTH} deep"
-    elif isinstance(error, OSError):
-        why = error.strerror or type(error).__name__
-    else:
-        why = str(error)
+    why = error.strerror if isinstance(error, OSError) else str(error)
     return f"{name} is damaged ({why}). {remedy}".rstrip()
 
 
-def _parsed(text: str, nan: bool) -> Any:
+def loads(text: str | bytes, *, nan: bool = False) -> Any:
+    """Returns what a JSON text holds, as `json.loads` does, within `MAX_…`.
+
+    Args:
+      text: UTF-8 where it is bytes.
+      nan: whether the words NaN and Infinity are numbers, as Python writes them.
+
+    Raises:
+      ValueError: what is wrong with it; whose text it is, the caller says.
+    """
+    text = text.decode() if isinstance(text, bytes) else text
+
     def number(digits: str) -> float:
         value = float(digits)
         if not (nan or math.isfinite(value)):
@@ -173,13 +179,16 @@ def _parsed(text: str, nan: bool) -> Any:
             raise ValueError(f"{word} is no number in JSON")
         return float(word)
 
-    value = json.loads(
-        text,
-        parse_int=_whole,
-        parse_float=number,
-        parse_constant=constant,
-        object_pairs_hook=_unique,
-    )
+    try:
+        value = json.loads(
+            text,
+            parse_int=_whole,
+            parse_float=number,
+            parse_constant=constant,
+            object_pairs_hook=_unique,
+        )
+    except RecursionError:
+        raise ValueError(f"it is nested more than {MAX_DEPTH} deep") from None
     if "\\u" in text or text.count("[") + text.count("{") > MAX_DEPTH:
         _check_tree(value)
     return value

@@ -26,6 +26,7 @@ import numpy as np
 
 from dreamjax.errors import choose, require
 from dreamjax.files import write_text
+from dreamjax.json_file import loads, read_lines
 from dreamjax.paths import given_path
 from dreamjax.preference import Judgment, Ranking, next_pair, rank
 from dreamjax.report.effects import (
@@ -92,10 +93,9 @@ def read_log(path: Path) -> list[Answer]:
     standing: list[Answer] = []
     if not path.exists():
         return standing
-    *lines, _ = path.read_bytes().split(b"\n")  # what follows the last end is cut short
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_lines(path), 1):
         try:
-            _apply(standing, json.loads(line))
+            _apply(standing, loads(line))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{str(path)!r} is damaged in line {number} ({error}). Repair or delete"

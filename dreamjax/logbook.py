@@ -45,6 +45,7 @@ from dreamjax.events import (
     write_events,
 )
 from dreamjax.files import write_text
+from dreamjax.json_file import loads, read_bytes
 from dreamjax.shards import Result, read_result, result_path
 from dreamjax.types import DreamInfo
 
@@ -207,8 +208,8 @@ def _lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
 def _parsed(text: str) -> list[tuple[str, dict[str, Any]]]:
     found = []
     for line in text.split("\n"):
-        with contextlib.suppress(json.JSONDecodeError, RecursionError):
-            row = json.loads(line)
+        with contextlib.suppress(ValueError):
+            row = loads(line)
             if isinstance(row, dict) and all(isinstance(row.get(n), int) for n in HEAD):
                 found.append((line, row))
     return found
@@ -288,7 +289,7 @@ def _rows(workdir: Path, block: int) -> list[dict[str, Any]]:
 def _expected_events(workdir: Path, block: int) -> dict[str, dict[str, str]]:
     """Returns run -> file -> SHA-256 of what a finished block's runs must have."""
     try:
-        read = json.loads(_events_path(workdir, block).read_text(encoding="utf-8"))
+        read = loads(read_bytes(_events_path(workdir, block)))
         runs = read["runs"]
         if all(isinstance(files, dict) for files in runs.values()):
             return runs

@@ -10,6 +10,7 @@ lanes are filled with the next. All stages run the same program.
 Everything but `read_plan` and `write_plan` is pure.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Hashable, Mapping, Sequence
@@ -18,6 +19,17 @@ from typing import Any, NamedTuple
 
 from dreamjax.errors import require
 from dreamjax.files import write_text
+from dreamjax.json_file import (
+    anything,
+    listed,
+    mapped,
+    read_json,
+    record,
+    shown,
+    text,
+    truth,
+    whole,
+)
 from dreamjax.report.values import key_of
 
 PLAN = "plan.json"
@@ -225,29 +237,66 @@ def read_plan(workdir: Path) -> Plan | None:
     path = workdir / PLAN
     if not path.exists():
         return None
-    try:
-        read = json.loads(path.read_text(encoding="utf-8"))
-        blocks = tuple(
-            Block(tuple(block["runs"]), block["start"], block["stop"])
-            for block in read["blocks"]
-        )
-        rest = read["complete"], read["digest"]
-        return Plan(tuple(read["runs"]), read["size"], blocks, *rest)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"plan {str(path)!r} is damaged ({error!r}). Delete it: it is made again"
-            " from the results."
-        ) from error
+    remedy = "Delete it: it is made again from the results."
+    read = read_json(path, "plan", schema=_check_plan, remedy=remedy, nan=True)
+    blocks = tuple(
+        Block(tuple(block["runs"]), block["start"], block["stop"])
+        for block in read["blocks"]
+    )
+    rest = read["complete"], read["digest"]
+    return Plan(tuple(read["runs"]), read["size"], blocks, *rest)
+
+
+NUMBER = whole(0, 10**9)
+SCHEMA = record(
+    {
+        "size": whole(1, 10**9),
+        "complete": truth,
+        "digest": text(64, pattern="[0-9a-f]*"),
+        "blocks": listed(
+            record({"runs": listed(NUMBER), "start": NUMBER, "stop": NUMBER})
+        ),
+        "runs": listed(mapped(anything)),
+    },
+    {"sha256": text(64)},
+)
+
+
+def _check_plan(read: Any) -> None:
+    """Raises ValueError for what is no plan, or was changed since it was written.
+
+    A plan of an older version, which has no digest, is only checked for its shape.
+    """
+    SCHEMA(read)
+    for number, block in enumerate(read["blocks"]):
+        runs = block["runs"]
+        known = all(run < len(read["runs"]) for run in runs)
+        if not known or len(set(runs)) < len(runs) or len(runs) > read["size"]:
+            raise ValueError(
+                f"block {number} has runs {shown(runs)}, of {len(read['runs'])},"
+                f" {read['size']} in a block"
+            )
+        if block["start"] > block["stop"]:
+            raise ValueError(f"block {number} goes back, {block}")
+    if "sha256" in read and read["sha256"] != _seal(read):
+        raise ValueError("it was changed since it was written: its SHA-256 is another")
+
+
+def _seal(read: Mapping[str, Any]) -> str:
+    """Returns the digest of what a plan says."""
+    said = {name: value for name, value in read.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def write_plan(workdir: Path, plan: Plan) -> None:
     """Writes the plan of a folder."""
     lines = [json.dumps(block._asdict()) for block in plan.blocks]
     runs = [json.dumps(run) for run in plan.runs]
+    said = {**plan._asdict(), "blocks": [block._asdict() for block in plan.blocks]}
     write_text(
         workdir / PLAN,
         f'{{"size": {plan.size}, "complete": {json.dumps(plan.complete)},\n'
-        f'"digest": {json.dumps(plan.digest)},\n'
+        f'"digest": {json.dumps(plan.digest)}, "sha256": "{_seal(said)}",\n'
         f'"blocks": [\n{_listed(lines)}],\n"runs": [\n{_listed(runs)}]}}\n',
     )
 

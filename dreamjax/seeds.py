@@ -17,6 +17,7 @@ import numpy as np
 from dreamjax.build import Experiment
 from dreamjax.events import add_finals, final_files
 from dreamjax.files import write_text
+from dreamjax.json_file import loads, read_bytes
 from dreamjax.metrics.seeds import Features, make_describe, seed_metrics, tap_of
 from dreamjax.models.model import tap_shapes
 
@@ -93,7 +94,7 @@ def _kept(path: Path) -> tuple[dict[str, Any] | None, list[str]]:
     if not path.exists():
         return None, []
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        kept = loads(read_bytes(path), nan=True)
         content = {name: kept[name] for name in ("of", "metrics", "events")}
     except KeyError:  # of an older version
         return None, []

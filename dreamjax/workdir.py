@@ -9,8 +9,11 @@ from typing import Any
 
 from dreamjax.files import open_lock, sweep, write_text
 from dreamjax.identity import KEY, UNRECORDED, Identity, changes, from_json
+from dreamjax.json_file import anything, mapped, read_json, record
 
 CONFIG = "config.json"
+SCHEMA = record({}, {"hparams": mapped(anything)})
+REMEDY = "Bring back what was there, give another folder, or delete this one."
 
 FOLDERS = (
     "checkpoints",
@@ -136,8 +139,13 @@ def check_claim(
     path = workdir / CONFIG
     if not path.exists():
         return None
-    found = json.loads(path.read_text(encoding="utf-8"))
-    old = from_json(found)
+    found = read_json(path, "config", schema=SCHEMA, remedy=REMEDY, nan=True)
+    try:
+        old = from_json(found)
+    except ValueError as error:
+        raise ValueError(
+            f"config {str(path)!r} is damaged ({error}). {REMEDY}"
+        ) from error
     found.pop(KEY, None)
     lines = [
         line

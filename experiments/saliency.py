@@ -35,6 +35,7 @@ from dreamjax.figures.maps import (
 from dreamjax.files import write_bytes
 from dreamjax.images import load_image, png_bytes
 from dreamjax.inputs import path_names
+from dreamjax.json_file import loads
 from dreamjax.labels import class_index
 from dreamjax.models.layers import RULES
 
@@ -109,7 +110,7 @@ def _about(path: Path) -> dict[str, Any]:
     """Returns what a map was made of, as far as it says so."""
     try:
         with Image.open(path, formats=("PNG",)) as file:
-            found = json.loads(file.text.get(TEXT, "{}"))
+            found = loads(file.text.get(TEXT, "{}"))
     except (OSError, ValueError, SyntaxError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -658,7 +658,7 @@ HOSTILE: dict[str, dict[str, tuple[Any, str]]] = {
                 ),
                 TWO,
             ),
-            "two entries of one name",
+            "is there twice",
         ),
         "nested": (safetensors_file(b'{"a":' * 100_000), "invalid|recursion"),
         "no text": (safetensors_file(b'{"\xff":1}'), "UTF-8|utf-8|JSON"),

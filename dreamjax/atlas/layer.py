@@ -1,6 +1,5 @@
 """A finished layer of the atlas: its pictures, and a record of plain values."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from dreamjax.atlas.photos import Activity, against_photos
 from dreamjax.atlas.recipe import MAIN, NEGATIVE, VARIANT, kind_of
 from dreamjax.atlas.taps import Tap
 from dreamjax.images import to_uint8
+from dreamjax.json_file import loads, read_lines
 from dreamjax.metrics.network import selectivity, selectivity_rank
 from dreamjax.metrics.picture import picture_metrics
 from dreamjax.mining.watch import Watch
@@ -164,14 +164,15 @@ def read_curves(path: Path) -> dict[int, list[list[float]]]:
     curves: dict[int, dict[int, float]] = {}
     if not path.is_file():
         return {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in read_lines(path):
         try:
-            row = json.loads(line)
-            step, score = int(row["step"]), float(row["score"])
+            row = loads(line)
+            run, step = int(row["run"]), int(row["step"])
+            score = float(row["score"])
         except (KeyError, TypeError, ValueError):
             continue
         if np.isfinite(score):
-            curves.setdefault(row["run"], {})[step] = rounded(score)
+            curves.setdefault(run, {})[step] = rounded(score)
     return {
         run: [[step, curve[step]] for step in sorted(curve)]
         for run, curve in curves.items()

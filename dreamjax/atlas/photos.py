@@ -1,5 +1,6 @@
 """What channels do on photos: the yardstick that makes scores of layers comparable."""
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
@@ -9,9 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from dreamjax.build import PHOTOS, picture_path
+from dreamjax.checkpoint import DAMAGE
 from dreamjax.files import atomic_open
 from dreamjax.identity import model_digest
 from dreamjax.inputs import pictures_under
+from dreamjax.json_file import loads
 from dreamjax.mining.watch import Watch, watcher
 from dreamjax.mining.windows import look
 from dreamjax.models.model import Model
@@ -84,9 +87,12 @@ def kept(
     asked = json.dumps([model.record.name, model_digest(model), asked])
     found: dict[str, Activity] = {}
     if path.is_file():
-        with np.load(path, allow_pickle=False) as file:
+        with (
+            contextlib.suppress(*DAMAGE),  # then it is measured again
+            np.load(path, allow_pickle=False) as file,
+        ):
             if str(file["asked"]) == asked:
-                names = json.loads(str(file["taps"]))
+                names = loads(str(file["taps"]))
                 found = {t: Activity(*file[f"{i}"]) for i, t in enumerate(names)}
     rest = [tap for tap in dict.fromkeys(taps) if tap not in found]
     if rest:

@@ -28,6 +28,15 @@ from dreamjax.atlas.layer import Layer
 from dreamjax.atlas.names import file_stem
 from dreamjax.atlas.sprites import Style, write_preview, write_sheets
 from dreamjax.files import open_lock, sweep, write_text
+from dreamjax.json_file import (
+    anything,
+    listed,
+    loads,
+    read_bytes,
+    read_json,
+    record,
+    text,
+)
 from dreamjax.paths import given_path
 from dreamjax.report import embed
 
@@ -56,7 +65,7 @@ def open_site(folder: str | Path) -> "Site":
             )
         write_text(mark, json.dumps({"dreamjax_atlas": FORMAT}) + "\n")
     try:
-        found = json.loads(mark.read_text(encoding="utf-8"))["dreamjax_atlas"]
+        found = loads(read_bytes(mark))["dreamjax_atlas"]
     except (ValueError, KeyError, TypeError):
         found = None
     if found != FORMAT:
@@ -81,7 +90,7 @@ class Site:
 
     def has(self, network: str, tap: str, digest: str) -> bool:
         """Whether the layer is in the site as `digest` describes it, files and all."""
-        record = read_script(self._of(network) / f"{file_stem(tap)}.js")
+        record = read_layer(self._of(network) / f"{file_stem(tap)}.js")
         return (
             record is not None
             and record["digest"] == digest
@@ -116,9 +125,14 @@ class Site:
         """Returns all networks, each with its `layers`, records in order of depth."""
         found = []
         for path in sorted(self.folder.glob(f"*/{NETWORK}")):
-            network = json.loads(path.read_text(encoding="utf-8"))
+            network = read_json(
+                path,
+                "network",
+                schema=TOLD,
+                remedy="Delete it: the atlas' command writes it again.",
+            )
             scripts = [p for p in path.parent.glob("*.js") if p.name != "classes.js"]
-            records = [read_script(script) for script in scripts]
+            records = [read_layer(script) for script in scripts]
             order = {name: i for i, name in enumerate(network["taps"])}
             layers = [record for record in records if record is not None]
             layers.sort(key=lambda r: (order.get(r["tap"], len(order)), r["tap"]))
@@ -189,10 +203,37 @@ def write_script(path: Path, key: str, value: Any) -> Path:
 def read_script(path: Path) -> dict[str, Any] | None:
     """Returns the value of a script of `write_script`; None if there is none."""
     try:
-        text = path.read_text(encoding="utf-8")
-        return json.loads(text[text.index(",") + 1 : text.rindex(")")])
+        said = read_bytes(path).decode()
+        value = loads(said[said.index(",") + 1 : said.rindex(")")])
+        return value if isinstance(value, dict) else None
     except (OSError, ValueError):
         return None
+
+
+def read_layer(path: Path) -> dict[str, Any] | None:
+    """Returns the record of a layer; None if there is none, or it is no layer's."""
+    try:
+        value = read_script(path)
+        LAYER(value)
+    except ValueError:
+        return None
+    return value
+
+
+FILE = text(200, pattern=r"[^/\0]+")
+SHEETS = record({"files": listed(FILE)})
+LAYER = record(
+    {
+        "tap": text(300),
+        "digest": text(64),
+        "main": SHEETS,
+        "more": SHEETS,
+        "preview": record({"file": FILE}),
+    }
+)
+TOLD = record(
+    {"name": text(200), "taps": listed(text(300)), "labels": listed(anything)}
+)
 
 
 def files_of(record: Mapping[str, Any]) -> list[str]:

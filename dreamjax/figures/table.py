@@ -1,12 +1,12 @@
 """The table of all figures: what was expected, what came out."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dreamjax.figures.figure import short
 from dreamjax.figures.record import tolerance
+from dreamjax.json_file import read_json
 from dreamjax.published import why_not_published
 
 HEAD = """# Papers, reproduced
@@ -30,10 +30,10 @@ def read_records(folder: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
     as a quicktest, or another network in place of the paper's own.
     """
     read = [
-        json.loads(path.read_text(encoding="utf-8"))
+        read_json(path, "record of a figure")
         for path in sorted(folder.glob("*/*.json"))
     ]
-    figures = [f for f in read if "figure" in f]
+    figures = [f for f in read if isinstance(f, dict) and "figure" in f]
     reasons = {f["figure"]: why_not_published(f) for f in figures}
     found = [f for f in figures if not reasons[f["figure"]]]
     return found, {name: reason for name, reason in reasons.items() if reason}

@@ -24,6 +24,7 @@ from dreamjax.files import atomic_open
 from dreamjax.identity import folder_digest, model_digest
 from dreamjax.inputs import pictures_under
 from dreamjax.interrupt import Interrupted, stop_requests
+from dreamjax.json_file import loads
 from dreamjax.mining.ledger import Ledger, Ranked, Sample, add, empty
 from dreamjax.mining.watch import Watch, watcher, widths
 from dreamjax.mining.windows import look, windows
@@ -331,7 +332,7 @@ def _load(path: Path, asked: Mapping[str, Any]) -> _Progress | None:
         text, seal = str(arrays.pop("about")), arrays.pop("sha256", None)
         if seal is not None and str(seal) != digest(text, arrays):
             raise ValueError("its SHA-256 is another")
-        about = json.loads(text)
+        about = loads(text)
         there = about["asked"]
     except DAMAGE as error:
         raise ValueError(

@@ -23,6 +23,7 @@ from safetensors.numpy import save_file
 
 from dreamjax.errors import require
 from dreamjax.files import atomic_path, sweep
+from dreamjax.json_file import loads
 from dreamjax.models.download import say
 from dreamjax.models.source import CONVERTED, FILE, weights_cache
 
@@ -181,7 +182,7 @@ def _leaves(tree: Any, keys: tuple) -> Iterator[tuple[tuple, Any]]:
 def _nested(tensors: Mapping[str, np.ndarray]) -> dict:
     tree: dict = {}
     for name in sorted(tensors):
-        *outer, last = json.loads(name)
+        *outer, last = loads(name)
         inner = tree
         for key in outer:
             inner = inner.setdefault(key, {})

@@ -30,6 +30,7 @@ from tqdm import tqdm
 
 from dreamjax import __version__
 from dreamjax.files import write_text
+from dreamjax.json_file import loads, read_bytes
 
 T = TypeVar("T")
 
@@ -393,7 +394,7 @@ def read_begun(address: str, part: Path) -> Begun:
     try:
         size = _own_size(part)
         _own_size(_beside(part))
-        said: Any = json.loads(_beside(part).read_text(encoding="utf-8"))
+        said: Any = loads(read_bytes(_beside(part)))
         of, validator, total = said
     except (FileNotFoundError, TypeError, ValueError):
         return NOTHING

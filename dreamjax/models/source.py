@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 from dreamjax.cache import cache_folder
 from dreamjax.errors import require
 from dreamjax.files import atomic_open, write_text
+from dreamjax.json_file import loads, read_bytes
 from dreamjax.models.download import (
     LIMIT,
     DownloadError,
@@ -215,7 +216,7 @@ def pins() -> dict[str, str]:
     """
     path = weights_cache() / PINS
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = loads(read_bytes(path))
     except FileNotFoundError:
         return {}
     except ValueError as error:

@@ -5,12 +5,12 @@ it comes from), and among its hyperparameters also the sweep and the keys of the
 configs that are not the same in all sweeps.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dreamjax.config import base_config, base_hparams, plain
+from dreamjax.json_file import anything, listed, mapped, read_json, record
 from dreamjax.paths import given_path
 from dreamjax.projections import PROJECTIONS
 from dreamjax.regularizers import REGULARIZERS
@@ -92,13 +92,11 @@ def labels(folders: Sequence[Path]) -> list[str]:
 
 def _config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
+    schema = record({"hparams": mapped(listed(anything))})
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(config, dict) or not isinstance(config["hparams"], dict):
-            raise ValueError("it is no config")
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"config {str(path)!r} is damaged ({error}).") from error
-    return config
+        return read_json(path, "config", schema=schema, nan=True)
+    except FileNotFoundError:
+        raise ValueError(f"config {str(path)!r} is missing or is damaged.") from None
 
 
 def align(sweeps: Sequence[Sweep]) -> list[Row]:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from dreamjax.json_file import loads
 from dreamjax.judgments import ANSWERS, Session, picture_of
 from dreamjax.report import embed
 
@@ -155,7 +156,7 @@ def state_of(session: Session) -> dict[str, Any]:
 
 def _parsed(body: bytes) -> dict[str, Any] | None:
     try:
-        given = json.loads(body)
+        given = loads(body)
     except ValueError:
         return None
     whole = isinstance(given, dict) and type(given.get("number")) is int

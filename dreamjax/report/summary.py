@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from dreamjax.json_file import read_json
 from dreamjax.paths import given_path
 from dreamjax.report import values
 
@@ -86,10 +87,7 @@ def read_summary(workdir: str | Path) -> list[Row]:
     path = workdir / SUMMARY
     if not path.is_file():
         raise _missing(workdir, name)
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise _damaged(path, str(error)) from error
+    rows = read_json(path, "summary", remedy=REMEDY)
     if not isinstance(rows, list) or not rows:
         raise _damaged(path, "it is no list of runs")
     for number, row in enumerate(rows):
@@ -124,10 +122,12 @@ def _missing(workdir: Path, name: str) -> ValueError:
 
 
 def _damaged(path: Path, why: str) -> ValueError:
-    return ValueError(
-        f"summary {str(path)!r} is damaged ({why}). Start the sweep's command again: a"
-        " finished sweep only writes its report anew."
-    )
+    return ValueError(f"summary {str(path)!r} is damaged ({why}). {REMEDY}")
+
+
+REMEDY = (
+    "Start the sweep's command again: a finished sweep only writes its report anew."
+)
 
 
 def _wrong(row: Any) -> str:
@@ -142,6 +142,9 @@ def _wrong(row: Any) -> str:
     for part in PARTS:
         if not isinstance(row.get(part), dict):
             return f"{part}={row.get(part)!r}"
+    for name, value in row["metrics"].items():
+        if value is not None and type(value) not in (int, float) and value not in ODD:
+            return f"metrics.{name}={value!r}"
     if image is not None and not _is_inside(image):
         return f"image={image!r} is no path in the folder of the sweep"
     return ""

@@ -14,7 +14,6 @@ prevents that. So the library runs in a process of its own, `hdf5_child`, with a
 on memory and time, and hands the arrays over in a file.
 """
 
-import json
 import math
 import os
 import subprocess
@@ -24,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dreamjax.json_file import loads
 from dreamjax.models.formats.refuse import (
     add,
     byte_limit,
@@ -92,7 +92,7 @@ def _run_child(path: Path, output: Path, size: int) -> list:
             "the HDF5 library crashed on it: the file is damaged (exit code"
             f" {child.returncode}, {short(last)})."
         )
-    report = json.loads(child.stdout)
+    report = loads(child.stdout)
     if "error" in report:
         raise ValueError(report["error"])
     return report["arrays"]

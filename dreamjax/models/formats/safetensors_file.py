@@ -5,7 +5,6 @@ and sizes that do not fit. It takes the last of two tensors of one name, and ret
 them in any order, so the names are read here as well.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, deserialize
 
+from dreamjax.json_file import loads
 from dreamjax.models.formats.refuse import (
     add,
     count_elements,
@@ -56,15 +56,8 @@ def read_safetensors_file(path: str | Path) -> dict[str, np.ndarray]:
 def _names(data: bytes) -> list[str]:
     """The names in the header, no two alike; the library has checked all else."""
     length = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + length], object_pairs_hook=_unique)
+    header = loads(data[8 : 8 + length])
     return [name for name in header if name != "__metadata__"]
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    entries = dict(pairs)
-    if len(entries) != len(pairs):
-        raise ValueError("its header has two entries of one name.")
-    return entries
 
 
 def _array(name: str, tensor: dict[str, Any]) -> np.ndarray:
