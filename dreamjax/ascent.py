@@ -5,6 +5,7 @@ mapped over runs, its trace and some pictures on the way. One compiled program s
 all runs, also where they are climbed a few at a time.
 """
 
+import functools
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dreamjax.dream import Pieces, make_step, require_finite_start
+from dreamjax.dream import Pieces, make_step, require_finite_start, show
 from dreamjax.errors import require
 from dreamjax.sweep import run_keys
 from dreamjax.types import DreamInfo
@@ -23,7 +24,8 @@ class Ascent(NamedTuple):
 
     Attributes:
       images: [R, B, H, W, C] after the last step.
-      snapshots: completed steps -> images then; 0 is the start.
+      snapshots: completed steps -> images then; 0 is the start. They and the last are
+        shown as `dreamjax.dream.show` does.
       trace: a `DreamInfo` of arrays [steps, R, ...]; row i is of update i, so its
         score is that of the images that had i updates.
       alive: [R] bool; False where an update was not finite and the run froze.
@@ -41,7 +43,7 @@ class Programs(NamedTuple):
     Attributes:
       init: (keys [R], hp) -> states.
       update: (states, hp, variables) -> (states, infos); the states are used up.
-      show: (params, hp) -> images [R, B, H, W, C].
+      show: (states, hp) -> images [R, B, H, W, C], as they are shown.
     """
 
     init: Callable
@@ -51,11 +53,11 @@ class Programs(NamedTuple):
 
 def programs(pieces: Pieces) -> Programs:
     """Returns the programs of runs, for ascents that go on from each other."""
-    step, apply = make_step(pieces), pieces.param.apply
+    step = make_step(pieces)
     return Programs(
         jax.jit(jax.vmap(step.init)),
         jax.jit(jax.vmap(step.update, in_axes=(0, 0, None)), donate_argnums=0),
-        jax.jit(jax.vmap(lambda params, hp: apply(params, hp))),
+        jax.jit(jax.vmap(functools.partial(show, pieces))),
     )
 
 
@@ -97,7 +99,7 @@ def ascend(
     seeds = np.broadcast_to(np.asarray(seeds, np.uint32), (runs,))
     keys = run_keys(jnp.asarray(seeds), jnp.zeros((runs,), jnp.uint32), common=True)
 
-    init, update, show = programs(pieces) if compiled is None else compiled
+    init, update, look = programs(pieces) if compiled is None else compiled
     parts = []
     for first in range(0, runs, lanes):
         # The last part is filled up with copies, so that one program serves all.
@@ -108,7 +110,7 @@ def ascend(
         require_finite_start(state.alive, told)
         for done in range(steps + 1):
             if done in snapshots or done == steps:
-                kept[done] = np.asarray(show(state.params, some))
+                kept[done] = np.asarray(look(state, some))
             if done < steps:
                 state, info = update(state, some, variables)
                 infos.append(info)

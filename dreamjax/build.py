@@ -19,7 +19,14 @@ from dreamjax import config as configs
 from dreamjax import models, sweep, text
 from dreamjax.caps import require_cap
 from dreamjax.draws import DESIGNS
-from dreamjax.dream import Evaluation, Judge, Pieces, make_evaluation, make_step
+from dreamjax.dream import (
+    Evaluation,
+    Judge,
+    Pieces,
+    make_evaluation,
+    make_step,
+    show,
+)
 from dreamjax.errors import choose, require
 from dreamjax.fields import ARRAY
 from dreamjax.hparams import Hparam
@@ -38,7 +45,7 @@ from dreamjax.params.image import STARTS, image_param
 from dreamjax.params.spatial import FREQUENCIES, SPATIAL, check_scale
 from dreamjax.paths import given_path
 from dreamjax.plan import stages
-from dreamjax.projections import PROJECTIONS
+from dreamjax.projections import PERIODS, PROJECTIONS
 from dreamjax.regularizers import REGULARIZERS
 from dreamjax.remat import recomputed
 from dreamjax.transforms import TRANSFORMS, chain, output_shape
@@ -162,6 +169,7 @@ def build(
     numbers = {n: v for n, v in swept.items() if n not in IMAGES}
     penalties = _active_penalties(numbers)
     projections = _active_projections(numbers)
+    periodic = any(PROJECTIONS[name].periodic(numbers) for name in projections)
     limits = _limits(numbers)
     transforms, names = text.parse_transforms(
         config["transforms"], factories=TRANSFORMS, hparams=numbers, limits=limits
@@ -169,6 +177,9 @@ def build(
     read = objective.hparams | names | _read_names(config, penalties, projections)
     configs.check_read(config["hparams"], read, sweep.varying(runs))
     configs.check_limits(swept, read)
+    for name in sorted(PERIODS & read):
+        for value in swept[name]:
+            require(value % 1 == 0, f"hparams.{name}", value, "a whole number of steps")
     _check_redirect(config, model)
 
     pictures = _pictures(swept, read, size, config["channels"], given)
@@ -215,6 +226,7 @@ def build(
                 config["optimizer"], config["gradient"], (*size_, config["channels"])
             ),
             redirect=config["redirect_relu"],
+            periodic=periodic,
         )
 
     pieces = pieces_at(size)
@@ -252,7 +264,7 @@ def build(
         pieces=pieces_at,
         step=make_step(pieces),
         evaluation=make_evaluation(pieces, _judge(objective, kept, transfer)),
-        images=lambda state, hp: pieces.param.apply(state.params, hp),
+        images=lambda state, hp: show(pieces, state, hp),
         runs=runs,
         values=values,
         objective=objective,
@@ -273,7 +285,8 @@ def build(
             "penalties": list(penalties),
             "projections": list(projections),
             "limits": {name: limits[name] for name in sorted(names & limits.keys())},
-        },
+        }
+        | ({"shown": "after a full cycle of the projections"} if periodic else {}),
     )
 
 

@@ -19,6 +19,7 @@ import optax
 
 from dreamjax.models.layers import PLAIN, Rules, redirected
 from dreamjax.objectives import TARGET, Objective
+from dreamjax.projections import ended
 from dreamjax.types import (
     Array,
     DreamInfo,
@@ -53,6 +54,8 @@ class Pieces(NamedTuple):
       projections: applied in order after each update.
       optimizer: hp -> the Optax chain, for gradients of the loss.
       redirect: let gradient through dead ReLUs in the first hp["redirect_steps"] steps.
+      periodic: some projection comes every few steps, so that the images that are shown
+        are not those that the run goes on from.
     """
 
     taps: Callable[[Any, Array, Rules], Taps]
@@ -63,6 +66,19 @@ class Pieces(NamedTuple):
     projections: tuple[Projection, ...]
     optimizer: Callable[[HParams], optax.GradientTransformation]
     redirect: bool
+    periodic: bool = False
+
+
+class Last(NamedTuple):
+    """What the last update gave the projections.
+
+    Attributes:
+      params: the parameters after the optimizer, not yet projected.
+      gradient: d score / d images before the update, [B, H, W, C].
+    """
+
+    params: Any
+    gradient: Array
 
 
 def score_images(
@@ -148,13 +164,47 @@ def begin(pieces: Pieces, params: Any, key: Key, hp: HParams) -> DreamState:
       key: of its draws.
       hp: hyperparameters.
     """
+    images = pieces.param.apply(params, hp)
     return DreamState(
         step=jnp.zeros((), jnp.int32),
         key=key,
         params=params,
         opt_state=pieces.optimizer(hp).init(params),
-        alive=_all_finite((params, pieces.param.apply(params, hp))),
+        alive=_all_finite((params, images)),
+        last=Last(params, jnp.zeros_like(images)) if pieces.periodic else (),
     )
+
+
+def show(pieces: Pieces, state: DreamState, hp: HParams) -> Array:
+    """Returns the images [B, H, W, C] of a run that are shown and measured.
+
+    They are those of its parameters, unless projections come every few steps: then the
+    last update is taken as one in which all of them had their turn. So a picture tells
+    of the setting and not of how many steps ago the last blur was, and the state, which
+    has not had that turn, goes on as if nobody had looked.
+
+    Args:
+      pieces: the run.
+      state: after any number of updates.
+      hp: hyperparameters.
+    """
+    images = pieces.param.apply(state.params, hp)
+    if not pieces.periodic:
+        return images
+    moved = pieces.param.apply(state.last.params, hp)
+    last = state.last.gradient, state.step - 1
+    params = _projected(pieces, moved, *last, ended(hp))
+    return jnp.where(state.step > 0, pieces.param.apply(params, hp), images)
+
+
+def _projected(
+    pieces: Pieces, images: Array, gradient: Array, step: Array, hp: HParams
+) -> Any:
+    """Returns the parameters of images after all projections of an update."""
+    with jax.named_scope(PROJECTIONS):
+        for project in pieces.projections:
+            images = project(images, gradient, step, hp)
+        return pieces.param.invert(images, hp)
 
 
 STARTERS = ("decay_power", "init_std")  # the hyperparameters that a start depends on
@@ -217,18 +267,15 @@ def climb(
         params = optax.apply_updates(state.params, updates)
     with jax.named_scope(PARAM):
         moved = param.apply(params, hp)
+    last = Last(params, -down) if pieces.periodic else ()
     if pieces.projections:
-        with jax.named_scope(PROJECTIONS):
-            projected = moved
-            for project in pieces.projections:
-                projected = project(projected, -down, state.step, hp)
-            params = param.invert(projected, hp)
+        params = _projected(pieces, moved, -down, state.step, hp)
 
     with jax.named_scope(OPTIMIZER):
         # A NaN learning rate has a finite loss, and finite parameters may be so large
         # that their images are not finite: what is stored and shown must be.
         alive = state.alive & _all_finite((opt_state, params, moved))
-        new = DreamState(state.step + 1, state.key, params, opt_state, alive)
+        new = DreamState(state.step + 1, state.key, params, opt_state, alive, last)
         old = state._replace(alive=alive)
         info = DreamInfo(
             loss=cost - jnp.sum(score),
@@ -259,7 +306,7 @@ Judge = Callable[[Any, Any, Array, HParams], dict[str, Array]]
 
 
 def make_evaluation(pieces: Pieces, judge: Judge | None = None) -> Evaluation:
-    """Returns the pair (plain, robust) that judges a run's images.
+    """Returns the pair (plain, robust) that judges a run's images, as they are shown.
 
     Args:
       pieces: the run.
@@ -267,13 +314,13 @@ def make_evaluation(pieces: Pieces, judge: Judge | None = None) -> Evaluation:
     """
 
     def plain(state: DreamState, hp: HParams, variables: Any, second: Any):
-        images = pieces.param.apply(state.params, hp)
+        images = show(pieces, state, hp)
         score = score_images(pieces, images, None, PLAIN, hp, variables)
         found = {} if judge is None else judge(variables, second, images, hp)
         return score, _weighted(pieces, images, hp), found
 
     def robust(state: DreamState, hp: HParams, variables: Any, draw: Array) -> Array:
-        images = pieces.param.apply(state.params, hp)
+        images = show(pieces, state, hp)
         key = jax.random.fold_in(jax.random.fold_in(state.key, HELD_OUT), draw)
         keys = jax.random.split(key, images.shape[0])
         return score_images(pieces, images, keys, PLAIN, hp, variables)

@@ -5,6 +5,11 @@ A projection is `(images [B, H, W, C], gradient, step, hp) -> images`:
 * `gradient` is d score / d images, [B, H, W, C], from before the update;
 * `step` is the number of updates completed before this one, so 0 at the first.
 
+Some come every few steps. Between two turns an image is on its way to the next one, so
+what is shown and measured of a run is its image as it would be if all of them had had
+their turn in the last update (`ended`; `dreamjax.dream.show`). The run itself goes on
+by the step alone.
+
 They are applied in the order of `PROJECTIONS`, which is that of Yosinski, Clune,
 Nguyen, Fuchs & Lipson 2015 (their toolbox: decay, blur, small norms, small
 contributions), then median and range. Each sees the image that the one before left,
@@ -34,12 +39,20 @@ from dreamjax.hparams import read
 from dreamjax.types import Array, HParams, Projection
 
 GRAY = 0.5
+CYCLE_ENDS = "a cycle ends"  # in `hp`, as no hyperparameter can be called
 
 
-def _due(step: Array, every: Array) -> Array:
-    """Returns whether it is a step's turn: at 0, every, 2 every …; never at 0."""
+def _due(step: Array, every: Array, hp: HParams) -> Array:
+    """Returns whether it is a step's turn: at 0, every, 2 every …, and at every step
+    of a cycle that ends (`ended`); never where `every` is 0."""
     every = every.astype(jnp.int32)
-    return (every > 0) & (step % jnp.maximum(every, 1) == 0)
+    due = step % jnp.maximum(every, 1) == 0
+    return (every > 0) & (due | hp.get(CYCLE_ENDS, False))
+
+
+def ended(hp: HParams) -> HParams:
+    """Returns hyperparameters with which every periodic projection takes its turn."""
+    return {**hp, CYCLE_ENDS: jnp.ones((), bool)}
 
 
 def _small(values: Array, percentile: Array) -> Array:
@@ -126,7 +139,7 @@ def blur(images: Array, gradient: Array, step: Array, hp: HParams) -> Array:
     """
     require_images("images", images)
     width = read("blur_width", hp)
-    on = _due(step, read("blur_every", hp)) & (width > 0)
+    on = _due(step, read("blur_every", hp), hp) & (width > 0)
     return jnp.where(on, gaussian_blur(images, width), images)
 
 
@@ -229,7 +242,7 @@ def median(images: Array, gradient: Array, step: Array, hp: HParams) -> Array:
       [B, H, W, C].
     """
     require_images("images", images)
-    on = _due(step, read("median_every", hp))
+    on = _due(step, read("median_every", hp), hp)
     return jnp.where(on, median3(images), images)
 
 
@@ -267,6 +280,7 @@ class ProjectionEntry:
       neutral: name -> value at which the images come back as they were.
       active: (name -> all swept values) -> whether it can change an image in any run.
       doc: one line.
+      period: the hyperparameter that is its period in steps; "" for every step.
     """
 
     project: Projection
@@ -274,6 +288,11 @@ class ProjectionEntry:
     neutral: Mapping[str, float]
     active: Callable[[SweptValues], bool]
     doc: str
+    period: str = ""
+
+    def periodic(self, values: SweptValues) -> bool:
+        """Returns whether it lets a step out in any run."""
+        return bool(self.period) and any(v > 1 for v in values[self.period])
 
 
 def _swept(values: SweptValues, name: str) -> Sequence[float]:
@@ -282,13 +301,16 @@ def _swept(values: SweptValues, name: str) -> Sequence[float]:
     return values[name]
 
 
-def _off_at_zero(project: Projection, doc: str, *names: str) -> ProjectionEntry:
+def _off_at_zero(
+    project: Projection, doc: str, *names: str, period: str = ""
+) -> ProjectionEntry:
     """Returns the entry of a projection that is off where one of `names` is 0."""
 
     def active(values: SweptValues) -> bool:
         return all([any(v != 0 for v in _swept(values, name)) for name in names])
 
-    return ProjectionEntry(project, names, dict.fromkeys(names, 0.0), active, doc)
+    neutral = dict.fromkeys(names, 0.0)
+    return ProjectionEntry(project, names, neutral, active, doc, period)
 
 
 def _clip_active(values: SweptValues) -> bool:
@@ -299,7 +321,8 @@ def _clip_active(values: SweptValues) -> bool:
 PROJECTIONS: dict[str, ProjectionEntry] = {
     "decay": _off_at_zero(decay, "pull toward gray", "decay"),
     "blur": _off_at_zero(
-        blur, "Gaussian blur every few steps", "blur_width", "blur_every"
+        *(blur, "Gaussian blur every few steps", "blur_width", "blur_every"),
+        period="blur_every",
     ),
     "norm_clip": _off_at_zero(norm_clip, "faint pixels to gray", "norm_percentile"),
     "contribution_clip": _off_at_zero(
@@ -310,7 +333,10 @@ PROJECTIONS: dict[str, ProjectionEntry] = {
         "least relevant pixels to gray",
         "contribution_abs_percentile",
     ),
-    "median": _off_at_zero(median, "3x3 median every few steps", "median_every"),
+    "median": _off_at_zero(
+        *(median, "3x3 median every few steps", "median_every"),
+        period="median_every",
+    ),
     "clip": ProjectionEntry(
         clip,
         ("clip_low", "clip_high"),
@@ -320,3 +346,4 @@ PROJECTIONS: dict[str, ProjectionEntry] = {
     ),
 }
 """In the order in which they are applied."""
+PERIODS = frozenset(entry.period for entry in PROJECTIONS.values() if entry.period)

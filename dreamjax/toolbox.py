@@ -96,6 +96,7 @@ def toolbox_pieces(
         ),
         optimizer=optimizer,
         redirect=False,
+        periodic=True,
     ), model.variables
 
 

@@ -56,6 +56,8 @@ class DreamState(NamedTuple):
       opt_state: the optimizer's state.
       alive: False from the first update on after which parameters, optimizer or images
         would not be finite; the run is then frozen at the state before it.
+      last: what the last update gave the projections, from which the image is made
+        that is shown (`dreamjax.dream.show`); () where none of them is periodic.
     """
 
     step: Array
@@ -63,6 +65,7 @@ class DreamState(NamedTuple):
     params: Any
     opt_state: Any
     alive: Array
+    last: Any
 
 
 class DreamInfo(NamedTuple):

@@ -48,6 +48,10 @@ BAD = [
     ({"hparams": {"seed": (-1,)}}, r"hparams\.seed=-1.*at least 0"),
     ({"hparams": {"learning_rate": (0.1, float("nan"))}}, "learning_rate=nan.*finite"),
     ({"hparams": {"init_std": (1e39,)}}, r"hparams\.init_std=1e\+39.*finite"),
+    (
+        {"hparams": {"blur_width": (1.0,), "blur_every": (2, 0.5)}},
+        r"hparams\.blur_every=0\.5.*whole number of steps",
+    ),
     ({"hparams": {"tv": (float("inf"),)}}, r"hparams\.tv=inf.*finite"),
     ({"hparams": {"decay_power": (1.0, 1e6)}}, r"decay_power=1000000\.0.*24 × 20"),
     ({"hparams": {"decay_power": (-1e6,)}}, r"decay_power=-1000000\.0.*no float32"),

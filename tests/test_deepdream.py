@@ -211,6 +211,18 @@ def test_a10_a_dream_that_freezes_keeps_a_finite_picture():
     np.testing.assert_allclose(made.images[1], photo, atol=1e-5)
 
 
+def test_a12_an_octave_ends_after_a_full_cycle():
+    # Of two steps the first is a turn of both, the second of the first only.
+    photo = noise(48, 40)
+    config = config_of(octaves=2, blur_width=(1.5,), blur_every=(1, 3))
+    easel = make_easel(open_studio(config, [(48, 40)], tiny_model()), (48, 40), 2)
+    made = easel.dream(photo, [0, 1], keys_of(easel, [0, 1], 0), snapshots=(1,))
+    np.testing.assert_allclose(made.images[0], made.images[1], atol=1e-5)
+    assert np.abs(made.images[0] - photo).max() > 1e-2
+    for shot in made.snapshots.values():
+        np.testing.assert_allclose(shot[0], shot[1], atol=1e-5)
+
+
 def test_frames_have_draws_of_their_own():
     model, photo = tiny_model(), noise(48, 40)
     paint = make_painter(open_studio(config_of(), [(48, 40)], model), (48, 40))

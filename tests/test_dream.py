@@ -155,6 +155,55 @@ def test_a10_the_last_finite_picture_is_kept_after_steps_and_projections():
     np.testing.assert_array_equal(loop.images(state, hp)[1], good[1])
 
 
+def periodic_config(steps=6):
+    """Returns runs on pixels: no blur, one at every step, one at every fourth."""
+    config = tiny_config(
+        blur_width=(2.0,),
+        blur_every=(0, 1, 4),
+        median_every=(0, 1, 3),
+        contribution_abs_percentile=(0.0, 0.0, 60.0),
+        learning_rate=(0.5,),
+    )
+    config.sweep = "zip"
+    config.param, config.color, config.range = "pixel", "rgb", "clip"
+    config.optimizer, config.transforms, config.steps = "sgd", "", steps
+    return config
+
+
+def test_a12_a_picture_is_shown_after_a_full_cycle_at_any_step():
+    loop = Loop(periodic_config(), [0, 1, 2])
+    apply = jax.jit(jax.vmap(loop.experiment.pieces((24, 20)).param.apply))
+    show = jax.jit(jax.vmap(loop.experiment.images))
+    state, hp = loop.start()
+    np.testing.assert_array_equal(show(state, hp), apply(state.params, hp))
+    all_due = {**hp, "blur_every": jnp.float32([0, 1, 1])}
+    all_due |= {"median_every": jnp.float32([0, 1, 1])}
+    for step in range(1, 8):
+        expected, _ = loop.steps(state, all_due, 1)
+        state, _ = loop.steps(state, hp, 1)
+        raw, shown = apply(state.params, hp), np.asarray(show(state, hp))
+        np.testing.assert_allclose(shown, apply(expected.params, hp), atol=1e-6)
+        # Where nothing lets a step out, the picture is the run's own.
+        np.testing.assert_allclose(shown[:2], raw[:2], atol=1e-6)
+        due = step % 12 == 1
+        assert (np.abs(shown[2] - raw[2]).max() < 1e-6) == due, step
+
+
+def test_a12_without_a_period_nothing_is_added():
+    config = periodic_config()
+    config.sweep = "product"
+    config.hparams.blur_every, config.hparams.median_every = (0, 1), (1,)
+    experiment = build(config, tiny_model())
+    pieces = experiment.pieces((24, 20))
+    assert not pieces.periodic and "shown" not in experiment.program
+    hp = {name: jnp.asarray(rows[0]) for name, rows in experiment.values.items()}
+    state = jax.eval_shape(experiment.step.init, jax.random.key(0), hp)
+    assert state.last == ()
+    shown = jax.make_jaxpr(experiment.images)(state, hp)
+    plain = jax.make_jaxpr(lambda s, hp: pieces.param.apply(s.params, hp))(state, hp)
+    assert str(shown) == str(plain)
+
+
 def test_randomness_depends_on_the_step_not_on_the_call(loop):
     state, hp = loop.start()
     straight = loop.images(loop.steps(state, hp, 4)[0], hp)

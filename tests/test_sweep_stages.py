@@ -48,6 +48,28 @@ def by_setting(result):
     return {told(r): x for r, x in zip(result.rows, result.images, strict=True)}
 
 
+def periodic(steps):
+    config = config_of((0,), steps)
+    config.param, config.color, config.range = "pixel", "rgb", "clip"
+    config.optimizer, config.transforms = "sgd", ""
+    config.hparams.learning_rate = (0.5,)
+    config.hparams.blur_width, config.hparams.blur_every = (2.0,), (1, 5)
+    return config
+
+
+def test_a12_what_is_shown_does_not_change_how_a_run_goes_on(tmp_path):
+    # 2 and 8 steps end 1 and 2 steps after the turn of the blur.
+    early = runner.run(periodic(2), tmp_path / "a", report=lambda line: None)
+    np.testing.assert_allclose(early.images[1], early.images[0], atol=1e-6)
+    metrics = [row["metrics"] for row in early.rows]
+    assert np.isclose(*(m["high_frequency"] for m in metrics), rtol=1e-3)
+    assert np.isclose(*(m["score_plain"] for m in metrics), rtol=1e-3)
+    extended = runner.run(periodic(8), tmp_path / "a", report=lambda line: None)
+    straight = runner.run(periodic(8), tmp_path / "b", report=lambda line: None)
+    np.testing.assert_array_equal(extended.images, straight.images)
+    assert np.abs(straight.images[1] - straight.images[0]).max() > 1e-3
+
+
 def test_more_runs_and_more_steps_reuse_what_is_there(short, longer, tmp_path):
     workdir = tmp_path / "extended"
     shutil.copytree(short[0], workdir)

@@ -28,6 +28,7 @@ from dreamjax.deepdream.octaves import Resize
 from dreamjax.deepdream.tiles import Axis, Overlap, best_tile, cut, folded
 from dreamjax.deepdream.views import Flat, Panorama
 from dreamjax.dream import begin, climb, require_finite_start
+from dreamjax.dream import show as after_cycle
 from dreamjax.models.model import Record
 from dreamjax.transforms import output_shape
 from dreamjax.types import Array, DreamInfo, DreamState, HParams, Key
@@ -111,7 +112,7 @@ class _Programs(NamedTuple):
     begin: Callable  # (images, keys, hp) -> state
     see: Callable  # (state, hp) -> tuple of extended views
     show: Callable  # images -> tuple of extended views, no transforms
-    images: Callable  # (state, hp) -> images
+    images: Callable  # (state, hp, mask) -> images, as they are shown
     climb: Callable  # (state, hp, score, slopes of the views, mask) -> state, info
     axes: tuple[tuple[Axis, Axis], ...]  # of each transformed view: rows, columns
     plain_axes: tuple[tuple[Axis, Axis], ...]  # of each view
@@ -209,8 +210,9 @@ def make_dreamer(experiment: Experiment, plan: Plan, look: Look) -> Dreamer:
                 if watch is not None:
                     watch(octave, step + 1, info, state.alive)
                 if step + 1 in snapshots:
-                    kept[octave, step + 1] = np.asarray(here.images(state, hp_here))
-            dreamed = np.asarray(here.images(state, hp_here))
+                    shown = here.images(state, hp_here, small)
+                    kept[octave, step + 1] = np.asarray(shown)
+            dreamed = np.asarray(here.images(state, hp_here, small))
             dreamed = np.where(going.reshape(-1, 1, 1, 1), dreamed, start)
             passage = Passage(octave + 1, dreamed, np.asarray(state.alive))
             if after is not None:
@@ -302,6 +304,14 @@ def _programs(experiment: Experiment, plan: Plan, size: tuple[int, int]) -> _Pro
         )
         return new._replace(params=params), info
 
+    def shown(state: DreamState, hp: HParams, mask: Array) -> Array:
+        images = param.apply(state.params, hp)
+        if not pieces.periodic:
+            return images[0]
+        # What a mask keeps is not blurred either.
+        moved = after_cycle(pieces, state, hp)
+        return (images + mask[None] * (moved - images))[0]
+
     see = jax.jit(jax.vmap(see, (0, 0, None)))
     show = jax.jit(jax.vmap(show, (0, None)))
     ascend = jax.jit(jax.vmap(ascend, (0, 0, 0, 0, None, None)), donate_argnums=0)
@@ -309,7 +319,7 @@ def _programs(experiment: Experiment, plan: Plan, size: tuple[int, int]) -> _Pro
         begin=jax.jit(jax.vmap(start)),
         see=lambda state, hp: see(state, hp, maps),
         show=lambda images: show(images, maps),
-        images=jax.jit(jax.vmap(lambda s, hp: param.apply(s.params, hp)[0])),
+        images=jax.jit(jax.vmap(shown, (0, 0, None))),
         climb=lambda *given: ascend(*given, maps),
         axes=axes,
         plain_axes=plain_axes,

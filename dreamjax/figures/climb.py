@@ -79,6 +79,8 @@ def climb(
         "kept": (wanted, sorted(robust), judge),
     }
     experiment = build(config, context.model)
+    if "shown" in experiment.program:
+        recipe["shown"] = experiment.program["shown"]
 
     def make() -> dict[str, np.ndarray]:
         pieces = experiment.pieces(tuple(config.size))

@@ -82,6 +82,7 @@ def climb(
         "size": size,
         "steps": steps,
         "snapshots": list(snapshots),
+        "shown": "after a full cycle of the projections",
     }
 
     def make() -> dict[str, np.ndarray]:
