@@ -260,7 +260,8 @@ def whole(low: int = 0, high: int = 2**63) -> Schema:
 
 def number(value: Any) -> None:
     """Allows numbers, and the words that stand for those that JSON does not have."""
-    if type(value) not in (int, float) and value not in ("nan", "inf", "-inf"):
+    word = isinstance(value, str) and value in ("nan", "inf", "-inf")
+    if type(value) not in (int, float) and not word:
         wrong(value, "a number")
 
 

@@ -5,13 +5,13 @@ except `results/runs/`, which git ignores. A command writes into `results/runs/`
 --publish it writes the real thing to its place, and never a toy or a substitute.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from dreamjax.errors import require
 from dreamjax.files import write_bytes
+from dreamjax.json_file import read_json
 
 REPO = Path(__file__).resolve().parent.parent
 
@@ -77,15 +77,17 @@ def publish_figure(made: Path, published: Path) -> list[Path]:
       ValueError: a toy, a substitute network, or a figure that lacks numbers or
         pictures which the published one has, as where its photos are not given.
     """
-    about = json.loads((made / f"{made.name}.json").read_text(encoding="utf-8"))
+    about = read_json(made / f"{made.name}.json", "record", nan=True)
     reason = why_not_published(about)
     require(not reason, "publish", made.name, reason)
     before = published / f"{made.name}.json"
     if before.exists():
-        missing = lost(about, json.loads(before.read_text(encoding="utf-8")))
+        missing = lost(about, read_json(before, "record", nan=True))
         said = f"it lacks {', '.join(missing[:3])}, which {published} has (--photos"
         said += "?); remove that folder first if this is meant"
         require(not missing, "publish", made.name, said)
+    for name in about["files"]:
+        require(Path(name).name == name, "files", name, "names in the figure's folder")
     return [
         write_bytes(published / name, (made / name).read_bytes())
         for name in about["files"]

@@ -30,7 +30,7 @@ def read_records(folder: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
     as a quicktest, or another network in place of the paper's own.
     """
     read = [
-        read_json(path, "record of a figure")
+        read_json(path, "record of a figure", nan=True)
         for path in sorted(folder.glob("*/*.json"))
     ]
     figures = [f for f in read if isinstance(f, dict) and "figure" in f]

@@ -143,7 +143,8 @@ def _wrong(row: Any) -> str:
         if not isinstance(row.get(part), dict):
             return f"{part}={row.get(part)!r}"
     for name, value in row["metrics"].items():
-        if value is not None and type(value) not in (int, float) and value not in ODD:
+        odd = isinstance(value, str) and value in ODD
+        if value is not None and type(value) not in (int, float) and not odd:
             return f"metrics.{name}={value!r}"
     if image is not None and not _is_inside(image):
         return f"image={image!r} is no path in the folder of the sweep"
