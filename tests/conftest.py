@@ -19,9 +19,6 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# Where an operation stands in our code is of use to profilers only.
-jax.config.update("jax_include_full_tracebacks_in_locations", False)
-jax.config.update("jax_traceback_in_locations_limit", 0)
 # Tracing makes many objects that live: a young collection after every 700 is in vain.
 gc.set_threshold(200_000, 50, 100)
 

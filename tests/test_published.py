@@ -36,7 +36,7 @@ def test_a5_what_is_published(path, published, tmp_path):
 
 def test_a5_a_link_to_what_is_published_is_published(tmp_path):
     (tmp_path / "mine").symlink_to(REPO / "results")
-    with pytest.raises(ValueError, match="folder=.*committed evidence"):
+    with pytest.raises(ValueError, match=r"folder=.*committed evidence"):
         refuse_published("folder", tmp_path / "mine" / "figures")
 
 
@@ -45,9 +45,9 @@ def test_a5_a_folder_is_private_unless_published(tmp_path):
     assert output_folder("out", None, private, published, False) == Path(private)
     assert output_folder("out", tmp_path, private, published, False) == tmp_path
     assert output_folder("out", None, private, published, True) == Path(published)
-    with pytest.raises(ValueError, match="out=.*--publish writes"):
+    with pytest.raises(ValueError, match=r"out=.*--publish writes"):
         output_folder("out", tmp_path, private, published, True)
-    with pytest.raises(ValueError, match="out=.*committed evidence"):
+    with pytest.raises(ValueError, match=r"out=.*committed evidence"):
         output_folder("out", Path(published), private, published, False)
 
 
