@@ -10,7 +10,7 @@ percentiles below which pixels are grayed, and chose four by eye (their Table 1)
 gradient ascent on pixels, no transforms, as theirs; the ranges, which they do not
 state, are ours, and so is the drawn learning rate. The points are a Sobol sequence.
 `--config.transfer=googlenet.bvlc-noaux` lets a second network judge, if its weights are
-here. Times and what came out: results/regularizer_search/README.md.
+here. Times: results/regularizer_search/README.md.
 
 Variants: ":halving" stops the weaker two thirds after 24 and after 48 steps; ":table1"
 is the four settings of the paper's Table 1 at the same size and steps.
