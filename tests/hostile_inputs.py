@@ -9,6 +9,8 @@ cannot be taken away again, hence the process.
 import json
 import os
 import resource
+import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -36,8 +38,8 @@ from tests.tiny import tiny_model
 
 REPO = Path(__file__).resolve().parent.parent
 NAMED = ("evil", "this", "antigravity", "timeit", "pdb", "smtplib", "ensurepip")
-KNOWN = (REPO, sys.prefix, sys.base_prefix, "/proc", "/sys", "/etc/localtime")
-KNOWN = tuple(os.path.realpath(path) for path in KNOWN) + ("/proc", "/sys")
+KNOWN = [os.path.realpath(path) for path in (REPO, sys.prefix, sys.base_prefix)]
+KNOWN += ["/proc/meminfo", f"/proc/{os.getpid()}/cgroup", "/sys/fs/cgroup"]
 NEVER = ("subprocess", "socket", "os.system", "os.exec", "os.fork", "os.posix_spawn")
 NEVER += ("os.spawn", "pty", "ftplib", "http", "urllib", "smtplib", "webbrowser")
 
@@ -102,7 +104,7 @@ def recipes(folder):
         yield f"start {path!r}", recipe(start=path), own
         reads = {"objective": 'match("b")', "hparams": {"target": (path,)}}
         yield f"target {path!r}", recipe(**reads), own
-    for path in ("/dev/zero.json", str(folder / "fifo.json"), "/etc/hosts.json"):
+    for path in ("/dev/zero.json", str(folder / "fifo.json"), "/dev/zero/a.json"):
         yield f"color {path!r}", recipe(color=path), own
     for change in test_hostile.SHAPES:
         yield f"recipe {change!r:.60}", {**recipe(), **change}, own
@@ -237,6 +239,7 @@ def main(folder):
     build(test_hostile.config_of(hparams={"tv": ("normal(0, 1)",)}), tiny_model())
     inputs = [*pictures(folder), *workdirs(folder), *configs()]
     watch = Watch(folder)
+    check(watch)
     for name, tried in inputs:
         watch.seen, before = [], peak()
         start, kind, said = time.perf_counter(), "nothing", ""
@@ -259,6 +262,20 @@ def main(folder):
                 }
             )
         )
+
+
+def check(watch):
+    """Makes sure that the hook sees what it is there to see."""
+    for doing in (
+        lambda: __import__("ensurepip"),
+        lambda: open("/etc/passwd").close(),
+        lambda: subprocess.run(["true"], check=True),
+        lambda: socket.socket().close(),
+    ):
+        watch.seen, watch.on = [], True
+        doing()
+        watch.on = False
+        assert watch.seen, "the hook is blind"
 
 
 def peak():

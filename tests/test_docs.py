@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dreamjax.caps import CAPS
 from dreamjax.config import UNREAD, base_config
 from dreamjax.deepdream.config import dream_config
 from dreamjax.draws import DESIGNS, DISTRIBUTIONS
@@ -97,3 +98,9 @@ def test_links_of_the_documents_exist():
 
 def test_unread_reasons_are_about_real_hyperparameters():
     assert set(UNREAD) <= set(base_config().hparams)
+
+
+def test_recipes_names_every_cap():
+    text = (REPO / "docs" / "recipes.md").read_text(encoding="utf-8")
+    for name, most in CAPS.items():
+        assert f"| `{name}` | {most:,} |" in text

@@ -14,7 +14,10 @@ from dreamjax import config as configs
 from dreamjax.build import build
 from dreamjax.caps import CAPS, cap
 from dreamjax.deepdream.config import DREAM_FIELDS, dream_config, take_dream
+from dreamjax.images import png_bytes
+from dreamjax.report.named_files import check_digests
 from dreamjax.report.recipe import check_recipe, read_recipe, write_picture
+from dreamjax.runner import run
 from dreamjax.video.config import VIDEO_FIELDS, video_config
 from experiments import rerun
 from tests.tiny import tiny_config, tiny_model
@@ -306,3 +309,35 @@ def test_b2_hostile_inputs_take_no_time_and_no_memory(tried):
     assert slow[-10] < 1 and slow[-1] < 10
     assert max(one["bytes"] for one in tried) < 200e6
     assert sum(one["bytes"] for one in tried) < 400e6
+
+
+def test_b3_an_edited_folder_is_refused_by_name(tmp_path):
+    config, quiet = config_of(steps=2, image_steps=(0,), log_every=2), lambda line: None
+    run(config, tmp_path, model=tiny_model(), report=quiet)
+    plan, kept = tmp_path / "plan.json", (tmp_path / "plan.json").read_text()
+    for old, new in [('"size": 2', '"size": 3'), ('"stop": 2', '"stop": 1')]:
+        assert old in kept
+        plan.write_text(kept.replace(old, new))
+        with pytest.raises(ValueError, match=r"plan\.json' is damaged .*Delete it"):
+            run(config, tmp_path, model=tiny_model(), report=quiet)
+    plan.unlink()
+    run(config, tmp_path, model=tiny_model(), report=quiet)
+    assert json.loads(plan.read_text())["blocks"] == json.loads(kept)["blocks"]
+    older = {name: v for name, v in json.loads(kept).items() if name != "sha256"}
+    plan.write_text(json.dumps(older))
+    run(config, tmp_path, model=tiny_model(), report=quiet)
+    assert "sha256" in json.loads(plan.read_text())
+    path = tmp_path / "config.json"
+    path.write_text(path.read_text().replace('"batch": 1', '"batch": 2'))
+    with pytest.raises(ValueError, match="batch: 2 there, 1 now"):
+        run(config, tmp_path, model=tiny_model(), report=quiet)
+
+
+def test_b1_a_file_that_a_recipe_names_must_be_the_same(tmp_path):
+    path, other = tmp_path / "a.png", np.random.default_rng(0).random((9, 9, 3))
+    path.write_bytes(png_bytes(other))
+    config = rerun.checked(recipe_of(start=str(path))["config"])
+    assert rerun.check_files(config, {str(path): "ab"}) == []
+    assert "not recorded" in rerun.check_files(config, {})[0]
+    with pytest.raises(ValueError, match=r"a\.png' is not what the recipe was made"):
+        check_digests({str(path): "12"}, {str(path): "ab", "b.png": "cd"})
