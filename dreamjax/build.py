@@ -29,6 +29,7 @@ from dreamjax.dream import (
 )
 from dreamjax.errors import choose, require
 from dreamjax.fields import ARRAY
+from dreamjax.footprint import free_memory
 from dreamjax.hparams import Hparam
 from dreamjax.identity import Identity, content_digest, identify
 from dreamjax.images import load_image, resized
@@ -255,6 +256,8 @@ def build(
             channels=config["channels"],
             values=swept,
         )
+    if not tiled:
+        _check_memory(view_shapes, config)
     estimated = sweep.estimated_runs(view_shapes, config["batch"])
     return Experiment(
         config=config,
@@ -619,6 +622,27 @@ def _check_scores(
             objective.text,
             f"its metric {name!r} has the shape {value.shape}, not one number",
         )
+
+
+def _check_memory(
+    shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]
+) -> None:
+    """Raises ValueError for a run that cannot fit the memory, by far.
+
+    A gradient takes more than half of the bytes of all activations; here a quarter has
+    to fit, and less where activations are computed twice or kept in 16 bits.
+    """
+    size = 4 * config["batch"] * sum(math.prod(shape) for shape in shapes.values())
+    least = size // 4 // (4 if config["remat"] else 1)
+    least //= 2 if config["precision"] == "bfloat16" else 1
+    free = free_memory()
+    require(
+        least <= free,
+        "size, batch",
+        (*config["size"], config["batch"]),
+        f"one run takes more than {least / 1e9:.1f} GB, {free / 1e9:.1f} are free;"
+        " a smaller size or batch, remat=True or precision=bfloat16 take less",
+    )
 
 
 def _check_optimizer(pieces: Pieces, config: Mapping[str, Any]) -> None:

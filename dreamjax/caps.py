@@ -30,6 +30,7 @@ CAPS: Mapping[str, int] = MappingProxyType(
         "octaves": 64,  # of a dream
         "frames": 1_000_000,  # of a film
         "list": 1_000_000,  # entries of a list, such as image_steps
+        "transforms": 100,  # of images, or of gradients, one after the other
         "text": 20_000,  # characters of an objective, a list of transforms, a name
         "file": 1_000_000_000,  # bytes of a file that a config or a recipe names
     }

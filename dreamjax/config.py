@@ -122,7 +122,7 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         "range": TEXT,
         "start": PICTURE,
         "transforms": TEXT,
-        "gradient": tuple_of(TEXT),
+        "gradient": tuple_of(TEXT, most="transforms"),
         "optimizer": TEXT,
         "redirect_relu": TRUTH,
         "steps": whole(1, "steps"),
@@ -227,6 +227,7 @@ def _hparam_of(name: str) -> Any:
     """Returns the function that takes what a hyperparameter is given."""
 
     def values_of(given: Any) -> tuple:
+        given = plain_scalar(given)
         if isinstance(given, ml_collections.ConfigDict | Mapping):
             raise ValueError
         if name in PICTURES and is_array(given):

@@ -192,14 +192,15 @@ def array_name(array: np.ndarray) -> str:
     return f"{ARRAY}{hashlib.sha256(told).hexdigest()}"
 
 
-def tuple_of(item: Field, *, least: int = 0, most: int | None = None) -> Field:
-    """A tuple of values of one field; one value alone is a tuple of one."""
+def tuple_of(item: Field, *, least: int = 0, most: str = "list") -> Field:
+    """A tuple of values of one field, within a cap; one value alone is one of one."""
 
     def take(value: Any) -> tuple:
+        value = plain(value)
         if hasattr(value, "__len__") and not isinstance(value, str):
-            check_cap(len(value), "list")
+            check_cap(len(value), most)
         found = entries(value)
-        if len(found) < least or (most is not None and len(found) > most):
+        if len(found) < least:
             raise ValueError
         return tuple(item.take(entry) for entry in found)
 

@@ -20,6 +20,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
+from dreamjax.caps import require_cap
 from dreamjax.errors import choose, did_you_mean
 from dreamjax.hparams import Hparam, Value
 from dreamjax.labels import class_index
@@ -147,6 +148,7 @@ def parse_transforms(
     body = _tree("transforms", text)
     reader = _Reader("transforms", text, factories, hparams, (), lambda n: n, limits)
     nodes = body.elts if isinstance(body, ast.Tuple) else [body]
+    require_cap("transforms", _cut(text), len(nodes), "transforms")
     transforms = []
     for node in nodes:
         if isinstance(node, ast.Name):

@@ -15,6 +15,7 @@ from dreamjax.build import build
 from dreamjax.caps import CAPS, cap
 from dreamjax.deepdream.config import DREAM_FIELDS, dream_config, take_dream
 from dreamjax.images import png_bytes
+from dreamjax.mining.run import Settings, checked
 from dreamjax.report.named_files import check_digests
 from dreamjax.report.recipe import check_recipe, read_recipe, write_picture
 from dreamjax.runner import run
@@ -117,6 +118,8 @@ CHANGES = [
     {"image_steps": range(10**9)},
     {"objective": "+".join(["b8:1"] * 10_000)},
     {"color": "/dev/zero"},
+    {"transforms": ",".join(["jitter(0)"] * 1500)},
+    {"gradient": ("mean_abs",) * 5000},
 ]
 
 
@@ -125,6 +128,15 @@ def test_b2_the_absurd_is_counted_before_it_is_made(changes):
     with pytest.raises(ValueError) as error:
         build(config_of(**changes), tiny_model())
     assert len(str(error.value)) < 500
+
+
+def test_b2_a_run_must_fit_the_memory(monkeypatch):
+    config = config_of(batch=100)
+    build(config, tiny_model())
+    monkeypatch.setattr("dreamjax.build.free_memory", lambda: 10**5)
+    with pytest.raises(ValueError, match=r"size, batch=\(24, 20, 100\).*0.0 are free"):
+        build(config, tiny_model())
+    build({**config, "batch": 1}, tiny_model())
 
 
 def test_b2_a_cap_is_raised_by_the_user(monkeypatch):
@@ -204,6 +216,15 @@ def test_b7_wrong_types_of_a_dream(changes):
         take_dream(dream_of(**changes))
 
 
+def test_b7_settings_of_mining():
+    good = Settings(size=(24, 24))
+    assert checked(good) == good
+    assert checked(Settings(size=np.int64(24), keep=3.0)) == good._replace(keep=3)
+    for changes in [{"keep": 1.5}, {"levels": "2"}, {"seed": -1}, {"sample": None}]:
+        with pytest.raises(ValueError, match=next(iter(changes))):
+            checked(good._replace(**changes))
+
+
 def test_b7_every_key_has_a_field():
     for config, fields in [
         (configs.base_config(), configs.FIELDS),
@@ -223,11 +244,13 @@ def test_c5_numbers_of_numpy_and_jax_are_taken():
         image_steps=np.arange(0, 5, 2),
         log_every=2.0,
         gradient="mean_abs",
+        rungs=jnp.asarray(2),
         keep=np.float32(0.5),
         tensorboard=np.bool_(False),
         hparams={
             "unit": range(2),
             "tv": np.float32(0.5),
+            "l1": jnp.float32(0.5),
             "seed": jnp.arange(2),
             "learning_rate": np.array([0.25, 0.5]),
         },

@@ -14,12 +14,14 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from dreamjax.checkpoint import DAMAGE, digest
 from dreamjax.errors import choose, require
+from dreamjax.fields import TEXT, Field, convert, pair_of, whole
 from dreamjax.files import atomic_open
 from dreamjax.identity import folder_digest, model_digest
 from dreamjax.inputs import pictures_under
@@ -119,7 +121,8 @@ def mine(
       ValueError: bad input; a state of another look; no picture could be used.
       Interrupted: Ctrl-C or SIGTERM, after a save.
     """
-    check(settings)
+    settings = checked(settings)
+    batch = convert("batch", batch, whole(1, "batch"))
     taps = list(dict.fromkeys(taps))
     channels = widths(model, taps, settings.size, directions)
     folder, paths = _listed(folder)
@@ -166,13 +169,30 @@ def _listed(folder: str | Path | Sequence[Path]) -> tuple[Path, list[Path]]:
     return Path(os.path.commonpath([path.parent for path in paths])), paths
 
 
-def check(settings: Settings) -> None:
-    """Raises ValueError for settings that cannot be."""
+FIELDS: Mapping[str, Field] = MappingProxyType(
+    {
+        "size": pair_of(whole(1, "side"), one=True),
+        "levels": whole(1),
+        "keep": whole(1, "list"),
+        "sample": whole(1, "list"),
+        "by": TEXT,
+        "seed": whole(0, 2**63 - 1),
+    }
+)
+"""Setting -> what it may be."""
+
+
+def checked(settings: Settings) -> Settings:
+    """Returns settings as plain values.
+
+    Raises:
+      ValueError: for one that cannot be.
+    """
+    given = settings._asdict()
+    settings = Settings(**{n: convert(n, v, FIELDS[n]) for n, v in given.items()})
     windows(settings.levels)
     choose("by", settings.by, RANKINGS)
-    require(settings.keep >= 1, "keep", settings.keep, "at least 1")
-    require(settings.sample >= 1, "sample", settings.sample, "at least 1")
-    require(0 <= settings.seed < 2**63, "seed", settings.seed, "0 … 2^63 - 1")
+    return settings
 
 
 def _go_on(
