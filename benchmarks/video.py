@@ -2,20 +2,26 @@
 
     python -m benchmarks.video flow      # end-point errors, seconds
     python -m benchmarks.video carry     # dreams with and without carry, a minute
+    python -m benchmarks.video still     # a standing and a moving picture, two minutes
 
-The dream of one frame is a bare octave loop on EfficientNet-Lite0: what is compared is
-how frames follow each other, not how one is dreamed.
+In `carry` the dream of one frame is a bare octave loop on EfficientNet-Lite0: what is
+compared is how frames follow each other, not how one is dreamed.
 """
 
 import argparse
 import dataclasses
+import itertools
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from configs.video import get_config
+from dreamjax.cache import use_compile_cache
 from dreamjax.images import load_image, png_bytes
 from dreamjax.models import load
 from dreamjax.models.layers import PLAIN
@@ -26,6 +32,7 @@ from dreamjax.video.dream_video import (
     dream_video,
 )
 from dreamjax.video.flow import METHODS, consistency, optical_flow
+from dreamjax.video.run import run_video
 from dreamjax.video.synthetic import moving_photo
 
 ASSETS = Path(__file__).parent.parent / "dreamjax" / "assets"
@@ -122,6 +129,56 @@ def carry_table(frames: int) -> None:
     print(f"\nThe frames themselves: {own:.2f}.")
 
 
+def still_table(frames: int, longest: int) -> None:
+    """Prints how dreams of configs/video.py do where the picture stands, and moves.
+
+    Of identical frames the mean step from one to the next is printed, of moving ones
+    the temporal error.
+    """
+    photos = [load_image(ASSETS / f"{name}.png") for name in ("chelsea", "coffee")]
+    pan = moving_photo(photos[0], frames, SIZE, pan=(0.5, 3.0), turn=0.005).frames
+    stood = [moving_photo(photo, 1, SIZE).frames[0] for photo in photos]
+    half = frames // 2
+    clips = {
+        "standing": [stood[0]] * frames,
+        "standing, with a cut": [stood[0]] * half + [stood[1]] * (frames - half),
+        "moving": list(pan),
+    }
+    cases = {
+        "each frame for itself": {"blend_moving": 0.0, "blend_static": 0.0},
+        "blends of 2017": {"blend_static": 0.1, "settle": 0.0},
+        "as it is": {},
+    }
+    print("| clip | | change | step of a standing picture | temporal error |")
+    print("|---|---|---|---|---|")
+    for told, pictures in clips.items():
+        with tempfile.TemporaryDirectory() as folder:
+            for number, frame in enumerate(pictures):
+                Path(folder, f"{number:03d}.png").write_bytes(png_bytes(frame))
+            for case, changed in cases.items():
+                config = get_config()
+                config.update({**changed, "image": folder, "longest": longest})
+                print(f"| {told} | {case} | {_row(config, half)} |", flush=True)
+
+
+def _row(config: Mapping[str, Any], half: int) -> str:
+    """Returns the cells of a dreamed clip whose second half begins at a frame."""
+    with tempfile.TemporaryDirectory() as workdir:
+        made = run_video(config, workdir, report=lambda _: None)
+        dreams = [load_image(path) for path in sorted(made.files["frames"].iterdir())]
+    steps = [255 * np.mean(np.abs(b - a)) for a, b in itertools.pairwise(dreams)]
+    standing = [
+        step
+        for step, row in zip(steps, made.rows[1:], strict=True)
+        if row["temporal_error_input"] == 0
+    ]
+    changes = [row["change"] for row in made.rows]
+    error = np.nanmean([row["temporal_error"] for row in made.rows])
+    shown = ", ".join(f"{changes[i]:.1f}" for i in (0, 1, half - 1, half, half + 1, -1))
+    step = f"{max(standing):.2f} at most" if standing else ""
+    return f"{shown} | {step} | {error:.2f}"
+
+
 def _dreamed(clip: Clip, changed: dict, steps: int) -> list[dict[str, float]]:
     settings = dataclasses.replace(HALLUCINATION_MACHINE, **changed)
     with tempfile.TemporaryDirectory() as workdir:
@@ -131,10 +188,14 @@ def _dreamed(clip: Clip, changed: dict, steps: int) -> list[dict[str, float]]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("table", choices=("flow", "carry"))
+    parser.add_argument("table", choices=("flow", "carry", "still"))
     parser.add_argument("--frames", type=int, default=12)
+    parser.add_argument("--longest", type=int, default=256)
     args = parser.parse_args()
+    use_compile_cache()
     if args.table == "flow":
         flow_table()
+    elif args.table == "still":
+        still_table(args.frames, args.longest)
     else:
         carry_table(args.frames)

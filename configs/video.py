@@ -5,10 +5,10 @@
 
 After Suzuki et al.'s Hallucination Machine (2017): 3 octaves × 1.8, 16 steps in the
 first frame and 4 in each later one, which starts from 0.9 of the detail of the frame
-before, moved along the optical flow. Needs requirements-video.txt. 24 frames of 320 px
-take 22 s on 2 CPU cores; sound and frame rate stay. With `compare` the clip is dreamed
-without the carry too, and both figures of flicker are logged. `:panorama` is for
-equirectangular clips.
+before, moved along the optical flow. Where the picture stands, its dream stands. Needs
+requirements-video.txt. 24 frames of 320 px take 22 s on 2 CPU cores; sound and frame
+rate stay. With `compare` the clip is dreamed without the carry too, and both figures of
+flicker are logged. `:panorama` is for equirectangular clips.
 """
 
 from ml_collections import ConfigDict

@@ -1,6 +1,7 @@
 """Dreaming clips: what is carried, what a kill costs, what is refused."""
 
 import csv
+import itertools
 import json
 import os
 import shutil
@@ -23,6 +24,7 @@ from dreamjax.video.clip import open_clip
 from dreamjax.video.dream_video import (
     COLUMNS,
     HALLUCINATION_MACHINE,
+    STEADY,
     dream_video,
     summary,
 )
@@ -36,6 +38,7 @@ REPO = Path(__file__).resolve().parent.parent
 ASSETS = REPO / "dreamjax" / "assets"
 SIZE = (72, 96)
 CARRY = replace(HALLUCINATION_MACHINE, output="gif")
+STILL = replace(STEADY, output="gif")
 ALONE = replace(CARRY, blend_moving=0.0, blend_static=0.0)
 
 
@@ -432,3 +435,83 @@ def test_a_harmed_clip_is_written_again(clip, finished, tmp_path):
     video.write_bytes(data[: len(data) // 2])
     dream_video(clip, add_noise, workdir, CARRY, quiet)
     assert video.read_bytes() == data
+
+
+# A standing picture.
+
+
+def partial_dream(image, number, fresh):
+    """Draws another pattern for each frame, a quarter as strong where not fresh."""
+    return image + (0.08 if fresh else 0.02) * noise(number)
+
+
+def stands(tmp_path, frames, settings, name="run"):
+    """Returns the rows of a dream, and the mean steps from frame to frame of 255."""
+    clip = folder(tmp_path / f"{name}_frames", frames)
+    workdir = tmp_path / name
+    rows = dream_video(clip, partial_dream, workdir, settings, quiet).rows
+    dreams = [load_image(p) for p in sorted((workdir / "frames").iterdir())]
+    steps = [255 * np.mean(np.abs(b - a)) for a, b in itertools.pairwise(dreams)]
+    return rows, steps
+
+
+def test_a17_a_standing_picture_converges(tmp_path):
+    """Also after a cut; by the blends of 2017 it halves there, and flickers."""
+    frames = [panned(1)[0]] * 5 + [panned(1, "coffee")[0]] * 5
+    rows, steps = stands(tmp_path, frames, STILL)
+    assert [row["cut"] for row in rows] == [0] * 5 + [1] + [0] * 4
+    for scene in (rows[:5], rows[5:]):
+        changes = [row["change"] for row in scene]
+        assert max(changes) < 1.2 * changes[0] and min(changes) > changes[0] / 1.2
+    del steps[4]  # the cut
+    assert max(steps) < 1.5
+    old, steps = stands(tmp_path, frames, CARRY, "old")
+    assert old[1]["change"] < 0.7 * old[0]["change"] and steps[1] > 2
+
+
+def test_a17_a_camera_s_noise_flickers_little(tmp_path):
+    random = np.random.default_rng(0)
+    still = panned(1)[0]
+    frames = [
+        np.clip(still + random.normal(0, 2 / 255, still.shape), 0, 1) for _ in range(6)
+    ]
+    _, steps = stands(tmp_path, frames, STILL)
+    own = 255 * np.mean(np.abs(frames[1] - frames[0]))
+    assert np.mean(steps) < own + 1.5
+
+
+def test_a17_what_appears_is_dreamed_till_it_is_ripe(tmp_path):
+    """A square leaves; what was behind it gets more dreams before it settles."""
+    still = panned(1)[0]
+    covered = still.copy()
+    covered[20:50, 30:60] = 1
+    frames = [covered, covered, *[still] * 12]
+    clip = folder(tmp_path / "frames", frames)
+    made = []
+
+    def growing(image, number, fresh):
+        made.append(number)
+        return image + (0.08 if fresh else 0.02)
+
+    dream_video(clip, growing, tmp_path / "run", STILL, quiet)
+    last = load_image(tmp_path / "run" / "frames" / "000013.png")
+    change = 255 * np.mean(np.abs(last - still)[25:45, 35:55])
+    assert change > 0.6 * 255 * 0.08  # one carried dream has a quarter
+    assert made[-1] < 13  # and when all is settled nothing is dreamed any more
+
+
+def test_a17_going_on_with_settled_frames_gives_the_same_bytes(tmp_path):
+    still = panned(1)[0]
+    moved = np.roll(still, 5, axis=1)
+    clip = folder(tmp_path / "frames", [still, still, moved, moved, moved])
+    dream_video(clip, partial_dream, tmp_path / "whole", STILL, quiet)
+
+    def stops(image, number, fresh):
+        if number == 3:
+            raise Stop
+        return partial_dream(image, number, fresh)
+
+    with pytest.raises(Stop):
+        dream_video(clip, stops, tmp_path / "run", STILL, quiet)
+    dream_video(clip, partial_dream, tmp_path / "run", STILL, quiet)
+    assert bytes_of(tmp_path / "run") == bytes_of(tmp_path / "whole")

@@ -14,6 +14,9 @@ from dreamjax.video.flow import warp
 EDGE = 2.0
 """σ of the blur of the motion mask, pixels: no seam between moving and static."""
 
+CHANGED = 18 / 255
+"""A mean difference of the colors from which on a pixel does not stand any more."""
+
 
 def motion(flow: np.ndarray, moving: float, *, wrap: bool = False) -> np.ndarray:
     """Returns how much of each pixel counts as moving, 0 … 1.
@@ -92,6 +95,58 @@ def carry(
     stood = (1 - share) * (blend_static * (dream_before - frame))
     start = frame + mask[..., None] * (moved + stood)
     return np.clip(start, 0, 1).astype(np.float32)
+
+
+def standing(
+    frame: np.ndarray,
+    frame_before: np.ndarray,
+    flow_back: np.ndarray,
+    mask: np.ndarray,
+    *,
+    moving: float,
+    wrap: bool = False,
+) -> np.ndarray:
+    """Returns how much of each pixel stands as it stood before, 0 … 1.
+
+    1 where nothing moves and nothing changes: (1 - length of the flow / moving) times
+    (1 - difference / `CHANGED`), neither below 0, where the flows agree. The difference
+    is that of the frame and the one before moved along the flow, blurred with σ =
+    `EDGE`, as the motion is.
+
+    Args:
+      frame, frame_before, flow_back, mask: as in `carry`.
+      moving: pixels per frame; 0: nothing stands that is not exactly where it was.
+      wrap: the left and right edges are neighbors.
+
+    Returns:
+      float32 [H, W].
+    """
+    length = np.sqrt(np.sum(np.square(flow_back), axis=-1))
+    moves = np.clip(length / max(moving, 1e-6), 0, 1)
+    before = warp(frame_before, flow_back, wrap=wrap)
+    changes = np.mean(np.abs(frame - before), axis=-1) / CHANGED
+    around = ["nearest", "wrap" if wrap else "nearest"]
+    moves, changes = (
+        ndimage.gaussian_filter(x.astype(np.float32), EDGE, mode=around)
+        for x in (moves, changes)
+    )
+    return mask * (1 - np.clip(moves, 0, 1)) * (1 - np.clip(changes, 0, 1))
+
+
+def moved_dream(
+    frame: np.ndarray,
+    frame_before: np.ndarray,
+    dream_before: np.ndarray,
+    flow_back: np.ndarray,
+    *,
+    wrap: bool = False,
+) -> np.ndarray:
+    """Returns the frame with all that was dreamed into the last one, moved along.
+
+    Args as in `carry`; float32 [H, W, 3] in [0, 1].
+    """
+    detail = warp(dream_before - frame_before, flow_back, wrap=wrap)
+    return np.clip(frame + detail, 0, 1).astype(np.float32)
 
 
 def check_blends(blend_moving: float, blend_static: float, moving: float) -> None:

@@ -15,8 +15,9 @@ def video_config() -> ml_collections.ConfigDict:
     config.image = "clip.mp4"
     config.tensorboard = False
     config.blend_moving = 0.9  # of the last dream's detail, where things move
-    config.blend_static = 0.1  # of the last dream, where nothing does
+    config.blend_static = 0.8  # of the last dream, where nothing does
     config.moving = 1.0  # pixels per frame that count as motion
+    config.settle = 1.0  # of the last dream stays where the picture stands
     config.carry_steps = 4  # per octave, after the first frame; 0 is `steps`
     config.flow = "dis"  # or farneback
     config.start = 0  # first frame
@@ -38,6 +39,7 @@ VIDEO_FIELDS: Mapping[str, Field] = MappingProxyType(
         "blend_moving": real(0, 1),
         "blend_static": real(0, 1),
         "moving": real(0),
+        "settle": real(0, 1),
         "carry_steps": whole(0, "steps"),
         "flow": TEXT,
         "start": whole(0, "frames"),

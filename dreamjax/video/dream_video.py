@@ -17,7 +17,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +32,13 @@ from dreamjax.identity import Identity, content_digest
 from dreamjax.images import load_image, png_bytes, to_uint8
 from dreamjax.interrupt import Interrupted, stop_requests
 from dreamjax.paths import given_path
-from dreamjax.video.carry import carry, check_blends, motion
+from dreamjax.video.carry import (
+    carry,
+    check_blends,
+    motion,
+    moved_dream,
+    standing,
+)
 from dreamjax.video.clip import Clip
 from dreamjax.video.cuts import is_cut
 from dreamjax.video.flow import (
@@ -41,6 +47,7 @@ from dreamjax.video.flow import (
     consistency,
     optical_flow,
     pair_error,
+    warp,
 )
 from dreamjax.video.writing import OUTPUTS, write_clip
 from dreamjax.workdir import claim, locked
@@ -81,6 +88,9 @@ class VideoSettings:
       blend_static: share of the last dream where nothing moves, 0 … 1. Both 0: every
         frame is dreamed for itself.
       moving: what counts as motion, pixels per frame.
+      settle: share of the last dream that stays as it is where the picture stands,
+        0 … 1. At 1 a standing picture's dream stands too; at 0 it is dreamed anew in
+        every frame, and flickers. See `carry.standing`.
       flow: "dis" or "farneback".
       wrap: the left and right edges are neighbors (an equirectangular panorama).
       start: first frame of the clip.
@@ -95,6 +105,7 @@ class VideoSettings:
     blend_moving: float
     blend_static: float
     moving: float
+    settle: float
     flow: str
     wrap: bool
     start: int
@@ -109,6 +120,7 @@ HALLUCINATION_MACHINE = VideoSettings(
     blend_moving=0.9,
     blend_static=0.1,
     moving=1.0,
+    settle=0.0,
     flow="dis",
     wrap=False,
     start=0,
@@ -119,6 +131,14 @@ HALLUCINATION_MACHINE = VideoSettings(
     quality=18,
 )
 """The blends of Suzuki et al. 2017, with a better flow (theirs is "farneback")."""
+
+STEADY = replace(HALLUCINATION_MACHINE, blend_static=0.8, settle=1.0)
+"""The same where things move; where they stand, the dream stands (docs/video.md)."""
+
+RIPE = 8
+"""Carried dreams after which a part of the picture is dreamed in full, and may settle;
+after half of them it begins to. A carried frame has about a quarter of the iterations
+of a fresh one, and some of its detail is lost on the way to the next."""
 
 
 class VideoResult(NamedTuple):
@@ -149,6 +169,7 @@ class _Last(NamedTuple):
 
     frame: np.ndarray
     dream: np.ndarray
+    ripe: np.ndarray  # [H, W] in 0 … 1: how far it is dreamed in full
     plain: np.ndarray | None
 
 
@@ -188,7 +209,7 @@ def dream_video(
         claimed = Identity({}) if identity is None else identity
         claimed = claimed._replace(config=_claimed(clip, settings, plain))
         claim(workdir, claimed, report=report)
-        done = _done(workdir, clip)
+        done = _done(workdir, clip, settings)
         _mend(workdir, numbers, report)
         if done == len(numbers) and _is_whole(_out(workdir, settings)):
             report(f"{workdir} is finished: nothing to dream.")
@@ -226,6 +247,7 @@ def summary(rows: list[dict[str, float]]) -> str:
 def _check(clip: Clip, settings: VideoSettings, plain: Clip | None) -> range:
     """Returns the numbers of the clip's frames to dream."""
     check_blends(settings.blend_moving, settings.blend_static, settings.moving)
+    require(0 <= settings.settle <= 1, "settle", settings.settle, "a share, 0 … 1")
     allowed = f"a clip's sides must have at least {SMALLEST} pixels"
     require(min(clip.size) >= SMALLEST, "clip.size", clip.size, allowed)
     choose("flow", settings.flow, METHODS)
@@ -248,6 +270,8 @@ def _claimed(clip: Clip, settings: VideoSettings, plain: Clip | None) -> dict[st
     """Returns what decides the bytes of the frames and of the metrics."""
     kept = {name: value for name, value in vars(settings).items()}
     del kept["output"], kept["quality"]
+    if settings.settle == 0:  # as before there was such a setting
+        del kept["settle"]
     described = {
         "name": clip.path.name,
         "sha256": content_digest(clip.path),
@@ -289,7 +313,8 @@ def _dream(
     last = None
     if done:
         _, frame, shown = next(frames)
-        last = _Last(frame, _load_state(workdir, clip)[0], shown)
+        dream, ripe, _ = _load_state(workdir, clip, settings)
+        last = _Last(frame, dream, ripe, shown)
     with (
         stop_requests() as stop,
         tqdm(total=total, initial=done, unit="frame", file=sys.stderr) as bar,
@@ -298,15 +323,21 @@ def _dream(
             pair = None if last is None else _compare(last.frame, frame, settings)
             start = frame if last is None else _start(frame, last, pair, settings)
             fresh = pair is None or pair.cut or _independent(settings)
-            dreamed = dream_frame(start, number, fresh)
-            dream, finite = _checked(dreamed, start, number)
+            stays, ripe = _settled(frame, None if fresh else last, pair, settings)
+            if stays.min() < 1:
+                dreamed = dream_frame(start, number, fresh)
+                dream, finite = _checked(dreamed, start, number)
+            else:  # nothing of it would be seen
+                dream, finite = start, True
             if not finite:
                 report(f"frame {number}: the dream is not finite; its start is kept.")
-            now = _Last(frame, dream, shown)
+            elif stays.max() > 0:
+                dream = _kept(dream, frame, last, pair, stays, settings)
+            now = _Last(frame, dream, ripe, shown)
             row = {"frame": number, "finite": int(finite)}
             row["source"] = settings.start + number * settings.every
             row |= _measure(now, last, pair, settings)
-            _keep(workdir, number, dream, row)
+            _keep(workdir, now, row, settings)
             last = now
             bar.update()
             bar.set_postfix(error=f"{row['temporal_error']:.2f}")
@@ -360,6 +391,47 @@ def _start(
         moving=settings.moving,
         wrap=settings.wrap,
     )
+
+
+def _settled(
+    frame: np.ndarray,
+    last: _Last | None,
+    pair: _Pair | None,
+    settings: VideoSettings,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the share [H, W] of the last dream that stays, and how ripe this one is.
+
+    A fresh dream (`last` is None) is ripe. What appears in a carried frame ripens with
+    the dreams that it gets.
+    """
+    shape = frame.shape[:2]
+    if last is None or pair is None:
+        return np.zeros(shape, np.float32), np.ones(shape, np.float32)
+    ripe = warp(last.ripe[..., None], pair.backward, wrap=settings.wrap)[..., 0]
+    ripe = np.clip(pair.mask * ripe, 0, 1)
+    stands = standing(
+        frame,
+        last.frame,
+        pair.backward,
+        pair.mask,
+        moving=settings.moving,
+        wrap=settings.wrap,
+    )
+    stays = (settings.settle * stands * np.clip(2 * ripe - 1, 0, 1)).astype(np.float32)
+    return stays, np.minimum(1, ripe + np.float32(1 / RIPE)).astype(np.float32)
+
+
+def _kept(
+    dream: np.ndarray,
+    frame: np.ndarray,
+    last: _Last,
+    pair: _Pair,
+    stays: np.ndarray,
+    settings: VideoSettings,
+) -> np.ndarray:
+    """Returns the dream of a frame, with the last one where that stays."""
+    old = moved_dream(frame, last.frame, last.dream, pair.backward, wrap=settings.wrap)
+    return (dream + stays[..., None] * (old - dream)).astype(np.float32)
 
 
 def _checked(dream: Any, start: np.ndarray, number: int) -> tuple[np.ndarray, bool]:
@@ -416,10 +488,11 @@ def _out(workdir: Path, settings: VideoSettings) -> Path:
 
 
 def _keep(
-    workdir: Path, number: int, dream: np.ndarray, row: Mapping[str, float]
+    workdir: Path, now: _Last, row: Mapping[str, float], settings: VideoSettings
 ) -> None:
     """Makes a frame durable: the state comes last, and says that the rest is there."""
-    write_bytes(_picture(workdir, number), png_bytes(dream))
+    number = int(row["frame"])
+    write_bytes(_picture(workdir, number), png_bytes(now.dream))
     path = workdir / "metrics.csv"
     with path.open("a", encoding="utf-8", newline="") as file:
         values = [_text(row[name]) for name in COLUMNS]
@@ -431,7 +504,13 @@ def _keep(
         marks += checkpoint.mark(_picture(workdir, number))
     meta = {"done": number + 1, "frames": marks}
     log = path.read_bytes().decode("utf-8")
-    checkpoint.save(workdir / "state.npz", {"dream": dream}, meta, log)
+    checkpoint.save(workdir / "state.npz", _state(now, settings), meta, log)
+
+
+def _state(now: _Last, settings: VideoSettings) -> dict[str, np.ndarray]:
+    """Returns what is kept of a dream for the next one."""
+    kept = {"dream": now.dream}
+    return {**kept, "ripe": now.ripe} if settings.settle > 0 else kept
 
 
 def _kept_marks(workdir: Path) -> str:
@@ -486,15 +565,22 @@ def _text(value: float) -> str:
     return str(value) if isinstance(value, int) else f"{value:.6g}"
 
 
-def _load_state(workdir: Path, clip: Clip) -> tuple[np.ndarray, int]:
-    like = {"dream": np.zeros((*clip.size, 3), np.float32)}
+def _load_state(
+    workdir: Path, clip: Clip, settings: VideoSettings
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Returns the last dream, how ripe it is, and how many dreams are whole."""
+    empty = np.zeros((*clip.size, 3), np.float32)
+    blank = _Last(empty, empty, np.ones(clip.size, np.float32), None)
+    like = _state(blank, settings)
     tree, meta = checkpoint.load(workdir / "state.npz", like)
-    return tree["dream"], int(meta["done"])
+    return tree["dream"], tree.get("ripe", blank.ripe), int(meta["done"])
 
 
-def _done(workdir: Path, clip: Clip) -> int:
+def _done(workdir: Path, clip: Clip, settings: VideoSettings) -> int:
     """Returns how many dreams are whole."""
-    return _load_state(workdir, clip)[1] if (workdir / "state.npz").exists() else 0
+    if not (workdir / "state.npz").exists():
+        return 0
+    return _load_state(workdir, clip, settings)[2]
 
 
 def _rewind(workdir: Path, done: int) -> None:

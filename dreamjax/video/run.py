@@ -71,7 +71,8 @@ def run_video(
     """Dreams the clip that the config names; goes on where it was interrupted.
 
     What is carried adds up, so a frame that does not start fresh takes fewer steps.
-    Where the config sweeps hyperparameters, its settings take turns.
+    Where the config sweeps hyperparameters, its settings take turns, and nothing
+    settles.
 
     Args:
       config: of `video_config`.
@@ -95,6 +96,8 @@ def run_video(
         blend_moving=own["blend_moving"],
         blend_static=own["blend_static"],
         moving=own["moving"],
+        # Settings that take turns would never be seen where the first one settles.
+        settle=own["settle"] if number_of_runs(config) == 1 else 0.0,
         flow=own["flow"],
         wrap=config["panorama"],
         start=own["start"],
@@ -108,7 +111,9 @@ def run_video(
     identity = dream_identity(config, model)
     workdir, plain = given_path("workdir", workdir), None
     if own["compare"]:
-        alone = dataclasses.replace(settings, blend_moving=0.0, blend_static=0.0)
+        alone = dataclasses.replace(
+            settings, blend_moving=0.0, blend_static=0.0, settle=0.0
+        )
         folder = workdir / "plain"
         dream_video(clip, dream_frame, folder, alone, report, identity=identity)
         plain = open_clip(workdir / "plain" / "frames")
