@@ -41,6 +41,7 @@ from dreamjax.hosts import WAIT, Hosts, Waiting, share, this_host
 from dreamjax.identity import Identity
 from dreamjax.images import to_uint8
 from dreamjax.interrupt import Interrupted, stop_requests
+from dreamjax.kept_programs import keep_program, program_key
 from dreamjax.logbook import (
     Ended,
     mend_events,
@@ -189,16 +190,7 @@ class _Shop:
         )
         while True:
             try:
-                program = sweep.compile_program(
-                    experiment.step,
-                    experiment.evaluation,
-                    experiment.images,
-                    sweep.take(experiment.values, [0] * lanes),
-                    variables,
-                    second,
-                    steps=steps_per_call(experiment.config, stops),
-                    devices=job.devices,
-                )
+                program = self._program(lanes, variables, second, stops)
             except jax.errors.JaxRuntimeError as error:
                 lanes = self._fewer(lanes, error)
                 continue
@@ -216,6 +208,28 @@ class _Shop:
         self.compile_seconds += seconds
         job.report(f"compiled in {seconds:.1f} s")
         return fit
+
+    def _program(
+        self, lanes: int, variables: Any, second: Any, stops: Sequence[int]
+    ) -> sweep.Program:
+        """Returns the program of so many runs, compiled now or earlier."""
+        experiment, devices = self._job.experiment, self._job.devices
+        steps = steps_per_call(experiment.config, stops)
+
+        def compiled() -> sweep.Program:
+            return sweep.compile_program(
+                experiment.step,
+                experiment.evaluation,
+                experiment.images,
+                sweep.take(experiment.values, [0] * lanes),
+                variables,
+                second,
+                steps=steps,
+                devices=devices,
+            )
+
+        key = program_key(experiment, devices, "sweep", lanes, steps)
+        return keep_program(key, compiled)
 
     def _fit(self, program: sweep.Program) -> int:
         """Returns how many runs of one call the devices hold; a multiple of them."""

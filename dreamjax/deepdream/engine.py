@@ -29,6 +29,7 @@ from dreamjax.deepdream.tiles import Axis, Overlap, best_tile, cut, folded
 from dreamjax.deepdream.views import Flat, Panorama
 from dreamjax.dream import begin, climb, require_finite_start
 from dreamjax.dream import show as after_cycle
+from dreamjax.kept_programs import keep_program, program_key
 from dreamjax.models.model import Record
 from dreamjax.transforms import output_shape
 from dreamjax.types import Array, DreamInfo, DreamState, HParams, Key
@@ -127,7 +128,12 @@ def make_dreamer(experiment: Experiment, plan: Plan, look: Look) -> Dreamer:
       plan: the static rest.
       look: the network's program.
     """
-    programs = functools.cache(functools.partial(_programs, experiment, plan))
+    made_from = (plan.tiles, plan.overlap, plan.lanes, plan.border, plan.views)
+
+    @functools.cache
+    def programs(size: tuple[int, int]) -> _Programs:
+        key = program_key(experiment, (), "pictures", size, *made_from)
+        return keep_program(key, lambda: _programs(experiment, plan, size))
 
     def slopes(
         views: Sequence[Array],

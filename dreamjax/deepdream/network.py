@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from dreamjax.build import Experiment
 from dreamjax.deepdream.reach import GRID, Reach
 from dreamjax.dream import Pieces
+from dreamjax.kept_programs import keep_program, program_key
 from dreamjax.models.layers import PLAIN, redirected
 from dreamjax.objectives import TARGET
 from dreamjax.types import Array, HParams, Taps
@@ -104,7 +105,9 @@ def make_look(experiment: Experiment, reaches: Mapping[str, Reach | None]) -> Lo
     names = experiment.objective.hparams - {"target"}
     names |= {"redirect_steps"} if pieces.redirect else set()
     whole = any(reach is None for reach in reaches.values())
-    return Look(jax.jit(tile_gradient(pieces, reaches)), tuple(sorted(names)), whole)
+    key = program_key(experiment, (), "tiles", tuple(sorted(reaches.items())))
+    gradient = keep_program(key, lambda: jax.jit(tile_gradient(pieces, reaches)))
+    return Look(gradient, tuple(sorted(names)), whole)
 
 
 def batches(work: Sequence[Any], size: int) -> list[list[Any]]:

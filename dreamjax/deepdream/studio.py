@@ -26,6 +26,7 @@ from dreamjax.errors import require
 from dreamjax.identity import Identity, identify
 from dreamjax.images import load_image, resized
 from dreamjax.inputs import load_photo
+from dreamjax.kept_programs import keep_program, program_key
 from dreamjax.models.layers import PLAIN
 from dreamjax.models.model import Model
 from dreamjax.types import Array
@@ -254,7 +255,9 @@ def open_studio(
         "a dream is scored tile by tile, so it is a mean over positions or a class:"
         " a layer, channel, direction, guided, one_of, logit, sums of these",
     )
-    reaches = measure_reach(model, sorted({read.tap for read in objective.reads}))
+    taps = sorted({read.tap for read in objective.reads})
+    key = program_key(experiment, (), "reach")  # no weights: reach depends on none
+    reaches = keep_program(key, lambda: measure_reach(model, taps))
     look = make_look(experiment, reaches)
     goals = _goals(experiment, list(reaches))
     return Studio(config, model, reaches, look, goals, tuple(pictures), given)
