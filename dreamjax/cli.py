@@ -1,6 +1,7 @@
 """The command line: one line per error, and an exit status that scripts can use."""
 
 import contextlib
+import logging
 import os
 import re
 import sys
@@ -12,18 +13,21 @@ from ml_collections import ConfigDict, config_flags
 
 from dreamjax.devices import split_cpu
 from dreamjax.errors import os_error_text, printable
-from dreamjax.interrupt import Interrupted
+from dreamjax.interrupt import STOPPED, Interrupted, watch
 from dreamjax.memory import keep_memory
 from dreamjax.paths import given_path
+from dreamjax.terminal import use_terminals
+from dreamjax.usage import asks_for_help, usage
 
-BAD_INPUT, STOPPED, UNREAD = 2, 130, 141
+BAD_INPUT, UNREAD = 2, 141
 
 
 def launch(main: Callable[[list[str]], int]) -> None:
     """Parses the flags and runs `main(arguments)`, the words that are no flags.
 
     A ValueError is bad input, an OSError a file system that refuses: one line on
-    stderr, status 2. An interrupted run says how to go on, status 130. Where nobody
+    stderr, status 2. A run that is stopped by Ctrl-C, SIGTERM, SIGHUP or a full disk
+    says how to go on, status 130 always (`dreamjax.interrupt`). Where nobody
     reads the output any more (`| head`) it ends with 141. Anything else is a bug and
     keeps its traceback.
     """
@@ -43,21 +47,43 @@ def launch(main: Callable[[list[str]], int]) -> None:
             print(f"error: {os_error_text(error)}", file=sys.stderr)
             return BAD_INPUT
         except Interrupted as stopped:
-            print(stopped, file=sys.stderr)
+            print(printable(stopped), file=sys.stderr)
+            return STOPPED
+        except KeyboardInterrupt:
+            print("stopped.", file=sys.stderr)
             return STOPPED
 
+    watch()
+    use_terminals()
+    # It says at each start which accelerators are not there.
+    logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)
     keep_memory()
     split_cpu()
     app.run(guarded, flags_parser=parse_flags)
 
+
+flags.disclaim_key_flags()  # a flag is of the command that defines it, for --help
+
+MISSPELT = re.compile(
+    r"""['"]*(\w+)['"]*( Did you mean "(?P<near>\w+)".*)?""", re.DOTALL
+)
+"""What ml_collections says of a key that is none."""
+
+_default_config: str | None = None  # of the command that this process is
 
 PARSING = (flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError)
 """What ml_collections raises for a misspelt key, a value of another type, no file."""
 
 
 def parse_flags(arguments: Sequence[str]) -> list[str]:
-    """Returns what is left of the command line; exits with 2 where it is wrong."""
+    """Returns what is left of the command line; exits with 2 where it is wrong.
+
+    --help is answered here, with the keys of the config too; it exits with 0.
+    """
     with _one_line():
+        if asks_for_help(list(arguments)):
+            print(usage(list(arguments), _default_config))
+            sys.exit(0)
         return flags.FLAGS(list(arguments))
 
 
@@ -66,9 +92,11 @@ def config_flag(default: str) -> flags.FlagHolder:
 
     ml_collections applies overrides of the default here already.
     """
+    global _default_config
+    _default_config = default
     with _one_line():
         return config_flags.DEFINE_config_file(
-            "config", default, "Config file, with :quicktest for a toy size."
+            "config", default, "A config file, or FILE:VARIANT."
         )
 
 
@@ -77,12 +105,29 @@ def _one_line() -> Iterator[None]:
     try:
         yield
     except PARSING as error:
-        said = str(error).replace("\\n", " ").replace("\\'", "'")
-        key = said.strip("\"'")
-        if key.isidentifier():  # all that ml_collections says where nothing is near
-            said = f"config.{key} is no key; hyperparameters are config.hparams.NAME"
-        print(f"error: {_without_frames(' '.join(said.split()))}", file=sys.stderr)
+        said = _of_key(error) or _of_file(error) or str(error).replace("\\n", " ")
+        said = _without_frames(" ".join(said.split()))
+        print(f"error: {printable(said)}", file=sys.stderr)
         sys.exit(BAD_INPUT)
+
+
+def _of_key(error: Exception) -> str | None:
+    """Returns what is wrong with a key of the config, where an error is of one.
+
+    ml_collections raises the bare key, or `'key' Did you mean "near" instead of "key"?`
+    quoted once more.
+    """
+    said = " ".join(str(error).replace("\\n", " ").split()).replace("\\", "")
+    found = MISSPELT.fullmatch(said)
+    if found is None:
+        return None
+    key, near = found[1], found["near"]
+    whole = re.compile(rf"--?((?:\w+\.)*{re.escape(key)})(?![\w])")
+    typed = [match[1] for word in sys.argv if (match := whole.match(word))]
+    name = typed[0] if typed else f"config.{key}"
+    if near:
+        return f'{name} is no key. Did you mean "{near}"?'
+    return f"{name} is no key; hyperparameters are config.hparams.NAME"
 
 
 def _without_frames(said: str) -> str:
@@ -126,6 +171,12 @@ def path_flag(
     )
 
 
+def _of_file(error: Exception) -> str | None:
+    """Returns which config file cannot be read, where an error is of one."""
+    found = re.search(r"\[Errno \d+\] ([^:]+): '([^']+)'", str(error))
+    return None if found is None else f"--config={found[2]!r}: {found[1]}"
+
+
 def given_config(flag: flags.FlagHolder) -> ConfigDict:
     """Returns the config of a `DEFINE_config_file` flag.
 
@@ -136,7 +187,8 @@ def given_config(flag: flags.FlagHolder) -> ConfigDict:
         list(flag.value)  # a file that failed to load fails here, not when read
         return flag.value
     except OSError as error:
-        raise ValueError(f"--{flag.name}: {' '.join(str(error).split())}") from error
+        said = f"--{flag.name}: {' '.join(str(error).split())}"
+        raise ValueError(_of_file(error) or said) from error
 
 
 def image_size(given: list[str] | None, default: int) -> tuple[int, int]:

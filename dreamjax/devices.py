@@ -33,9 +33,7 @@ def split_cpu() -> None:
     """
     if GIVEN[0] in os.environ or GIVEN[1] in os.environ.get("XLA_FLAGS", ""):
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-    cores = cores or os.cpu_count() or 1
-    jax.config.update("jax_num_cpu_devices", min(MOST, PER_CORE * cores))
+    jax.config.update("jax_num_cpu_devices", min(MOST, PER_CORE * cores()))
 
 
 def choose_devices(
@@ -61,3 +59,21 @@ def choose_devices(
             count = max(1, min(count, runs // EACH, hold))
     require(1 <= count <= len(found), "devices", count, f"1 … {len(found)} are here")
     return found[:count]
+
+
+def spread_text(devices: Sequence[jax.Device]) -> str:
+    """Returns over what a program is spread, in words: several devices, or one CPU."""
+    count = len(devices)
+    if devices[0].platform != "cpu":
+        return f"on {count} devices"
+    return f"in {count} copies side by side on {_count(cores(), 'CPU core')}"
+
+
+def cores() -> int:
+    """Returns how many cores this process may use."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    return found or os.cpu_count() or 1
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import os
 import platform
 import subprocess
 from pathlib import Path
@@ -68,6 +69,8 @@ def environment() -> dict[str, Any]:
 
 
 def write_environment(workdir: Path) -> None:
-    """Writes `env.json` into a workdir."""
+    """Writes `env.json` into a workdir; keeps that of one that can only be read."""
+    if (workdir / "env.json").exists() and not os.access(workdir, os.W_OK):
+        return
     text = json.dumps(environment(), indent=2, sort_keys=True)
     write_text(workdir / "env.json", text)

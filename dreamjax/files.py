@@ -9,17 +9,22 @@ holds a lock on it.
 import contextlib
 import errno
 import fcntl
+import filecmp
 import os
 import re
 import secrets
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 TEMPORARY = re.compile(r"\.dreamjax-[0-9a-f]{16}\.tmp(\.[^.]+)?")
 """Names of temporary files; the whole name matches."""
+
+REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+"""What file systems say of a folder that may not be written."""
 
 UNSYNCED = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EBADF)
 """What file systems say that cannot, or will not, sync a folder."""
@@ -29,7 +34,8 @@ UNSYNCED = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EBADF)
 def atomic_open(path: str | Path, mode: str = "wb") -> Iterator[IO]:
     """Opens a temporary file beside `path`; on success syncs and renames it to `path`.
 
-    On an exception `path` keeps what it held and the temporary file is removed.
+    On an exception `path` keeps what it held and the temporary file is removed. In a
+    folder that may not be written it is no error to write what is there already.
 
     Raises:
       OSError: the file cannot be written; it names `path`.
@@ -59,7 +65,14 @@ def _temporary(path: Path, *, suffix: str) -> Iterator[Path]:
     name = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = _created(path.parent, suffix)
+        try:
+            handle, name = _created(path.parent, suffix)
+        except OSError as error:
+            if error.errno not in REFUSED or not path.is_file():
+                raise
+            with _compared(path, suffix, error) as elsewhere:
+                yield elsewhere
+            return
         try:
             yield name
             with open(name, "rb") as file:
@@ -76,6 +89,23 @@ def _temporary(path: Path, *, suffix: str) -> Iterator[Path]:
             code = errno.ENOTDIR if error.errno == errno.EEXIST else error.errno
             raise OSError(code, os.strerror(code), str(path)) from error
         raise
+
+
+@contextlib.contextmanager
+def _compared(path: Path, suffix: str, refusal: OSError) -> Iterator[Path]:
+    """Gives an empty file elsewhere; what is written must be what `path` holds.
+
+    So that what is finished can be reported again in a folder that may only be read.
+
+    Raises:
+      OSError: `refusal`, where it is something else.
+    """
+    with tempfile.TemporaryDirectory(prefix="dreamjax-") as folder:
+        elsewhere = Path(folder) / f"file{suffix}"
+        elsewhere.touch()
+        yield elsewhere
+        if not filecmp.cmp(elsewhere, path, shallow=False):
+            raise refusal
 
 
 def _created(folder: Path, suffix: str) -> tuple[int, Path]:

@@ -377,6 +377,8 @@ def write_sheet_run(workdir: Path, sheet: bytes) -> None:
       workdir: the folder, with `metrics.jsonl`.
       sheet: a picture, encoded.
     """
+    if not os.access(workdir, os.W_OK):
+        return  # a finished folder that may only be read has its sheet
     scores: dict[int, list[float]] = {}
     for _, row in _lines(workdir / METRICS):
         score = numbers_of(row)["score"]

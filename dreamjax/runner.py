@@ -32,7 +32,7 @@ from dreamjax import plan as plans
 from dreamjax import shards, sweep
 from dreamjax.block import FULL, Bench, make_block
 from dreamjax.build import Experiment, build
-from dreamjax.devices import choose_devices
+from dreamjax.devices import choose_devices, spread_text
 from dreamjax.diagnosis import warnings
 from dreamjax.environment import write_environment
 from dreamjax.errors import require
@@ -52,9 +52,11 @@ from dreamjax.logbook import (
 from dreamjax.models.model import Model
 from dreamjax.paths import given_path
 from dreamjax.plan import Plan
+from dreamjax.progress import Compiling
 from dreamjax.report.artifacts import pictures_of, write_artifacts
 from dreamjax.report.values import key_of, labels
 from dreamjax.seeds import compare_seeds
+from dreamjax.terminal import tell
 from dreamjax.workdir import (
     announce,
     announced,
@@ -155,13 +157,21 @@ class _Shop:
                 return larger
         return size
 
-    def make(self, plan: Plan, number: int, bar: tqdm, stop: Sequence[int]) -> None:
-        """Makes one block."""
-        stops = [n for block in plan.blocks for n in (block.start, block.stop)]
-        stops += self._job.stages
+    def prepare(self, plan: Plan) -> None:
+        """Compiles what the blocks of a plan need, where that is not done."""
         if self._bench is None:
             devices = len(self._job.devices)  # more than made the plan: filled up
-            self._compile(devices * math.ceil(plan.size / devices), stops)
+            lanes = devices * math.ceil(plan.size / devices)
+            self._compile(lanes, self._stops(plan))
+
+    def _stops(self, plan: Plan) -> list[int]:
+        """Returns the steps at which blocks begin and end."""
+        stops = [n for block in plan.blocks for n in (block.start, block.stop)]
+        return [*stops, *self._job.stages]
+
+    def make(self, plan: Plan, number: int, bar: tqdm, stop: Sequence[int]) -> None:
+        """Makes one block."""
+        self.prepare(plan)
         while True:
             start = time.perf_counter()
             try:
@@ -172,7 +182,7 @@ class _Shop:
             finally:
                 self.run_seconds += time.perf_counter() - start
             self._bench = None  # gives its memory back before the next is made
-            self._compile(fewer, stops)
+            self._compile(fewer, self._stops(plan))
 
     def said(self) -> str:
         """Returns how long it all took."""
@@ -190,7 +200,8 @@ class _Shop:
         )
         while True:
             try:
-                program = self._program(lanes, variables, second, stops)
+                with Compiling(job.report):
+                    program = self._program(lanes, variables, second, stops)
             except jax.errors.JaxRuntimeError as error:
                 lanes = self._fewer(lanes, error)
                 continue
@@ -267,7 +278,7 @@ def run(
     lanes: int | None = None,
     devices: int | None = None,
     wait: float = WAIT,
-    report: Callable[[str], None] = print,
+    report: Callable[[str], None] = tell,
 ) -> Result:
     """Runs a sweep, goes on with it, or extends it, and returns what came out.
 
@@ -564,6 +575,7 @@ def _make_share(job: _Sweep, shop: _Shop, plan: Plan, stop: Sequence[int]) -> No
     if not mine:
         return
     total = sum(plan.blocks[i].stop - plan.blocks[i].start for i in mine)
+    shop.prepare(plan)  # before the bar, whose estimate is of steps alone
     with tqdm(total=total, unit="step", file=sys.stderr, mininterval=0.5) as bar:
         for number in mine:
             shop.make(plan, number, bar, stop)
@@ -590,7 +602,7 @@ def _said(job: _Sweep, plan: Plan) -> str:
         f" {_count(config['batch'], 'image')} ×{rungs}"
         f" {_count(config['steps'], 'step')} in {_count(len(plan.blocks), 'block')} of"
         f" {plan.size}, one compiled program"
-        + (f" on {len(job.devices)} devices" if len(job.devices) > 1 else "")
+        + (f" {spread_text(job.devices)}" if len(job.devices) > 1 else "")
         + (f"; process {job.hosts.process}" if job.hosts.processes > 1 else "")
         + (f"; {_count(done, 'block')} done before" if done else "")
     )

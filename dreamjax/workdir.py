@@ -3,13 +3,15 @@
 import contextlib
 import fcntl
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dreamjax.files import open_lock, sweep, write_text
+from dreamjax.files import REFUSED, open_lock, sweep, write_text
 from dreamjax.identity import KEY, UNRECORDED, Identity, changes, from_json
 from dreamjax.json_file import anything, mapped, read_json, record
+from dreamjax.terminal import tell
 
 CONFIG = "config.json"
 SCHEMA = record({}, {"hparams": mapped(anything)})
@@ -27,6 +29,36 @@ FOLDERS = (
     "states",
 )
 """Subfolders of a workdir that commands write files into."""
+
+
+WRITTEN = (
+    "before_after.png",
+    "checkpoints/block_*.npz",
+    "env.json",
+    "film.gif",
+    "film.mp4",
+    "frames/*.png",
+    "frames/next.npz",
+    "index.html",
+    "look.html",
+    "metrics.csv",
+    "metrics.jsonl",
+    "metrics/block_*.jsonl",
+    "out.gif",
+    "out.mp4",
+    "photo.png",
+    "plan.json",
+    "results/block_*.npz",
+    "runs/run_*.png",
+    "seeds.json",
+    "sheet.png",
+    "state.npz",
+    "states/block_*.npz",
+    "strip.png",
+    "summary.csv",
+    "summary.json",
+)
+"""Files that commands write into a workdir, after its config.json."""
 
 
 @contextlib.contextmanager
@@ -52,7 +84,12 @@ def locked(workdir: Path, process: int = 0, processes: int = 1) -> Iterator[None
         if processes > 1:
             wanted.append((_lock_of(workdir, process), fcntl.LOCK_EX))
         for path, kind in wanted:
-            file = stack.enter_context(open_lock(path))
+            try:
+                file = stack.enter_context(open_lock(path))
+            except OSError as error:
+                if error.errno not in REFUSED or os.access(workdir, os.W_OK):
+                    raise
+                continue  # what nobody can write can be read by many
             try:
                 fcntl.flock(file, kind | fcntl.LOCK_NB)
             except OSError:
@@ -96,7 +133,7 @@ def claim(
     workdir: Path,
     identity: Identity,
     free: Sequence[str] = (),
-    report: Callable[[str], None] = print,
+    report: Callable[[str], None] = tell,
 ) -> None:
     """Writes config.json, or checks that what is there is of the same work.
 
@@ -124,6 +161,8 @@ def claim(
     if old is not None:
         identity = identity._replace(files={**old.files, **identity.files})
     wanted = as_json(identity.as_json())
+    if path.exists() and not os.access(workdir, os.W_OK):
+        return  # it is of this work, and can only be read
     if not path.exists() or path.read_text(encoding="utf-8") != wanted:
         write_text(path, wanted)
 
@@ -138,6 +177,7 @@ def check_claim(
     """
     path = workdir / CONFIG
     if not path.exists():
+        _check_free(workdir)
         return None
     found = read_json(path, "config", schema=SCHEMA, remedy=REMEDY, nan=True)
     try:
@@ -165,6 +205,20 @@ def check_claim(
             " or delete this one."
         )
     return old
+
+
+def _check_free(workdir: Path) -> None:
+    """Raises ValueError where a folder without config.json has files like ours.
+
+    They are somebody's, and would be replaced.
+    """
+    for pattern in WRITTEN:
+        for path in workdir.glob(pattern):
+            raise ValueError(
+                f"workdir={str(workdir)!r} has no {CONFIG}, but a"
+                f" {path.relative_to(workdir).as_posix()!r} that would be replaced."
+                " Give an empty or a new folder."
+            )
 
 
 def as_json(config: Mapping[str, Any]) -> str:

@@ -7,12 +7,12 @@ Opens a page that only this machine can reach. Every answer is saved at once; Ct
 ends, and the same command goes on. ranking.csv and preference.csv are in the folder.
 """
 
-import signal
 import webbrowser
 
 from absl import flags
 
 from dreamjax.cli import launch
+from dreamjax.interrupt import stop_requests
 from dreamjax.judgments import LOG, Session, candidates, correlations, open_log
 from dreamjax.paths import given_path
 from dreamjax.report.rank_server import make_server, rank_page
@@ -22,6 +22,8 @@ TOP = flags.DEFINE_integer("top", 0, "Only so many runs, the best by score; 0: a
 SEED = flags.DEFINE_integer("seed", 0, "Of the order of the pairs.", lower_bound=0)
 OPEN = flags.DEFINE_bool("open", True, "Open the page in a browser.")
 EXPORT = flags.DEFINE_bool("export", False, "Only write the ranking.")
+
+POLL = 0.2  # seconds until a signal is noticed
 
 
 def main(arguments: list[str]) -> int:
@@ -42,12 +44,10 @@ def main(arguments: list[str]) -> int:
             print(f"{address}\nCtrl-C ends; what is answered is saved.", flush=True)
             if OPEN.value:
                 webbrowser.open(address)
-            for number in (signal.SIGINT, signal.SIGTERM):  # ignored if started with &
-                signal.signal(number, signal.default_int_handler)
-            try:
-                server.serve_forever()
-            except KeyboardInterrupt:
-                print()
+            server.timeout = POLL
+            with stop_requests(raises=False) as stop:
+                while not stop:
+                    server.handle_request()
         return finish(session)
 
 

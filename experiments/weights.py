@@ -10,7 +10,6 @@ offline later. NAME is a network, a weight set or a file. What breaks off goes o
 the command is given again.
 """
 
-import sys
 from collections.abc import Sequence
 
 from absl import flags
@@ -18,7 +17,7 @@ from absl import flags
 from dreamjax.cli import BAD_INPUT, STOPPED, launch
 from dreamjax.errors import choose
 from dreamjax.models import converted
-from dreamjax.models.download import part_of, size_text
+from dreamjax.models.download import part_of, say, size_text
 from dreamjax.models.port import Port
 from dreamjax.models.source import find, locate, pins, weights_cache
 from dreamjax.models.zoo import ARCHITECTURES, PORTS
@@ -95,10 +94,10 @@ def fetch(ports: Sequence[Port]) -> int:
             try:
                 print(locate(port.source, port.record.name, accept=ACCEPT.value).path)
             except ValueError as error:
-                print(f"error: {error}", file=sys.stderr)
+                say(f"error: {error}")
                 status = BAD_INPUT
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        say("stopped; the same command goes on from here")
         return STOPPED
     return status
 

@@ -1,14 +1,19 @@
 """The commands, as a person types them."""
 
 import os
+import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from configs import dream_2015
+from dreamjax import cli, usage
 from dreamjax.cli import image_size
+from dreamjax.devices import spread_text
 from experiments import rerun
 
 REPO = Path(__file__).resolve().parent.parent
@@ -117,3 +122,55 @@ def test_verdict_tells_rounding_from_another_picture(capsys):
     assert "but for rounding: 100.00%" in capsys.readouterr().out
     assert rerun.verdict(picture, picture + 0.2) == 1
     assert "differs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (
+            KeyError('\'objectve\'\nDid you mean "objective" instead of "objectve"?'),
+            'config.objectve is no key. Did you mean "objective"?',
+        ),
+        (
+            AttributeError('\'tvv\' Did you mean "tv" instead of "tvv"?'),
+            'config.hparams.tvv is no key. Did you mean "tv"?',
+        ),
+        (KeyError("zz"), "config.zz is no key; hyperparameters are"),
+        (OSError("Attempted: x [Errno 2] No such file: 'a.py'"), "--config='a.py': No"),
+        (ValueError("a\n  b\x1b[2J"), "a b\\x1b[2J"),
+    ],
+)
+def test_c7_a_wrong_command_line_is_one_readable_line(monkeypatch, capsys, said, shown):
+    words = ["x", "--config.objectve=3", "--config.hparams.tvv=(1,)", "--config.zz"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as ended, cli._one_line():
+        raise said
+    assert ended.value.code == cli.BAD_INPUT
+    found = capsys.readouterr().err
+    assert found.startswith(f"error: {shown}") and found.count("\n") == 1
+
+
+def test_c7_help_tells_every_key_of_the_config_and_the_variants():
+    words = ["x", "--config=configs/dream_2015.py:quicktest", "--help"]
+    assert usage.asks_for_help(words) and not usage.asks_for_help(["x", "--", "-h"])
+    text = usage.usage(words, "configs/quickstart.py")
+    config = dream_2015.get_config("quicktest")
+    for name, value in config.items():
+        if name != "hparams":
+            assert f"\n  {name}={value!r}" in text
+    for name, value in config.hparams.items():
+        assert f"\n  hparams.{name}={value!r}" in text
+    assert re.search(r"\n  steps=\d+ +per octave\n", text)
+    assert "configs/quickstart.py, " in text and "quicktest" in text
+    text = usage.usage(["x", "--help"], "configs/quickstart.py")
+    assert re.search(r"\n  size=\(128, 128\) +pixels: height, width\n", text)
+    assert "octaves" not in text and "per octave" not in text
+    with pytest.raises(ValueError, match=r"--config='none.py'"):
+        usage.usage(["x", "--config", "none.py"], "configs/quickstart.py")
+
+
+def test_c7_one_cpu_is_not_called_several_devices():
+    one = types.SimpleNamespace(platform="cpu")
+    said = spread_text([one] * 6)
+    assert re.fullmatch(r"in 6 copies side by side on \d+ CPU cores?", said)
+    assert spread_text([types.SimpleNamespace(platform="gpu")] * 2) == "on 2 devices"

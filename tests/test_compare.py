@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from PIL import Image
 from scipy.stats import rankdata
 
 from dreamjax.images import load_image
-from dreamjax.report import grid
+from dreamjax.report import grid, values
 from dreamjax.report.compare import figure_of, write_comparison
 from dreamjax.report.comparison import align, labels, read_sweeps
 from dreamjax.report.effects import effects, effects_csv, is_logarithmic
@@ -453,3 +454,23 @@ def test_any_two_hyperparameters_make_a_grid(tmp_path):
     # The same ranges as in the sheet.
     assert [f"lr={label}" for label, _ in grid.lines(rows, "lr")] == ranges
     assert place == "#sort=metric%3Ascore&dir=desc&columns=lr"
+
+
+def test_b6_hostile_numbers_and_texts_are_compared(tmp_path):
+    big = 10**400
+    given = [
+        ({"tv": 1e308, "rows": "$a$ b"}, {"score": 1e308, "$m$": math.nan}),
+        ({"tv": -1e308, "rows": r"$\frac{"}, {"score": -1e308, "$m$": 1.0}),
+        ({"tv": big, "rows": "\x1b[2J"}, {"score": -big, "$m$": big}),
+        ({"tv": 1, "rows": "$"}, {"score": math.inf, "$m$": -math.inf}),
+        ({"tv": 2, "rows": "x"}, {"score": 0.5, "$m$": 2.0}),
+    ]
+    folder = make_sweep(tmp_path / "sweep", given)
+    sweeps, _ = read_sweeps([folder])
+    files = write_comparison(sweeps, tmp_path / "out", axes=("rows", "tv"))
+    for path in (files["plots"]).iterdir():
+        if path.suffix == ".svg":
+            ElementTree.fromstring(path.read_text())
+    assert math.inf == values.number(big) == -values.number(-big)
+    assert values.short(big) == "1e400" and values.short(-(10**16)) == "-1e16"
+    assert values.short(10**15) == "1000000000000000"

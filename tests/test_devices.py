@@ -79,7 +79,7 @@ def test_eight_devices_make_the_pictures_of_one(tmp_path):
     process = python(DEVICES, tmp_path, devices=8)
     said = process.communicate(timeout=120)[0]
     assert process.returncode == 0, said
-    assert "1 block of 16, one compiled program on 8 devices" in said
+    assert "1 block of 16, one compiled program in 8 copies side by side on" in said
     one, two, eight = (np.load(tmp_path / f"{n}.npy") for n in (1, 2, 8))
     assert one.shape[0] == 10 and np.ptp(one) > 0.1
     np.testing.assert_allclose(two, one, atol=1e-3)

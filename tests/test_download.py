@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 
+from dreamjax.errors import printable
 from dreamjax.models import download as module
 from dreamjax.models.download import (
     Begun,
@@ -782,3 +783,17 @@ def test_b6_a_part_that_is_a_link_is_not_followed(site, cache, tmp_path, kind):
     assert not (cache / "net.bin").is_symlink()
     if kind == "other":
         assert (cache / "net.bin.part").read_bytes() == b"mine"
+
+
+def test_b6_what_a_server_says_is_only_shown(site, cache, waits, capsys):
+    def rude(handler):
+        handler.wfile.write(b"HTTP/1.1 503 a\x1b[2J\x9b1m\x07\rb\r\n\r\n")
+        handler.close_connection = True
+
+    site.script = [rude] * module.TRIES
+    with pytest.raises(ValueError) as error:
+        locate(source(site), "net")
+    said = capsys.readouterr().err
+    assert r"503 a\x1b[2J" in said
+    assert not set(said) & set("\x1b\x9b\x07\r")
+    assert r"\x1b" in printable(error.value)  # as `launch` prints it

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from dreamjax.files import TEMPORARY, atomic_open, sweep, write_bytes, write_text
-from dreamjax.workdir import locked
+from dreamjax.identity import Identity
+from dreamjax.workdir import claim, locked
 
 
 def names(folder: Path) -> list[str]:
@@ -160,6 +161,21 @@ def test_a20_b5_only_own_temporaries_are_swept_from_a_workdir(tmp_path):
     assert names(tmp_path / "elsewhere") == [OURS]
 
 
+@pytest.mark.parametrize("name", ["metrics.csv", "frames/000000.png", "index.html"])
+def test_a20_a_folder_with_files_of_a_user_is_not_claimed(tmp_path, name):
+    claim(tmp_path / "new", Identity({"steps": 1}))
+    write_text(tmp_path / "notes.txt", "mine")
+    (tmp_path / "frames").mkdir()
+    write_text(tmp_path / "frames" / ".keep", "mine")
+    write_text(tmp_path / name, "mine")
+    with pytest.raises(ValueError, match=f"no config.json, but a '{name}'"):
+        claim(tmp_path, Identity({"steps": 1}))
+    assert (tmp_path / name).read_text() == "mine"
+    assert not (tmp_path / "config.json").exists()
+    (tmp_path / name).unlink()
+    claim(tmp_path, Identity({"steps": 1}))
+
+
 def test_b5_a_temporary_that_is_being_written_is_not_swept(tmp_path):
     with atomic_open(tmp_path / "file") as file:
         assert sweep(tmp_path) == []
@@ -220,3 +236,35 @@ def test_b4_where_nothing_can_be_renamed_it_is_copied(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", refuse)
     assert write_text(tmp_path / "file", "new").read_text() == "new"
     assert names(tmp_path) == ["file"]
+
+
+@pytest.fixture
+def read_only(tmp_path, monkeypatch):
+    """A folder that may not be written, for root too."""
+    opened, access, folder = os.open, os.access, tmp_path / "folder"
+    write_text(folder / "file", "text")
+    folder.joinpath(".lock").touch()
+
+    def refuse(path, flags, *rest, **options):
+        inside = str(path).startswith(f"{folder}{os.sep}")
+        if inside and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return opened(path, flags, *rest, **options)
+
+    def may(path, mode):
+        return access(path, mode) and not (Path(path) == folder and mode == os.W_OK)
+
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(os, "access", may)
+    return folder
+
+
+def test_b4_a_folder_that_may_only_be_read_takes_what_it_has(read_only):
+    with locked(read_only):
+        write_text(read_only / "file", "text")
+        write_bytes(read_only / "file", b"text")
+        for path, text in (("file", "other"), ("file", ""), ("new", "text")):
+            with pytest.raises(OSError, match=rf"Read-only.*'{read_only / path}'"):
+                write_text(read_only / path, text)
+    assert names(read_only) == [".lock", "file"]
+    assert (read_only / "file").read_text() == "text"

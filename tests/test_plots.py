@@ -1,8 +1,10 @@
 """Plots: what the SVG holds, parsed; the numbers that are drawn are the ones given."""
 
+import html
 import io
 import math
 import re
+import warnings
 import xml.etree.ElementTree as ElementTree
 
 import matplotlib
@@ -188,3 +190,62 @@ def test_bars_stand_in_groups_with_whiskers():
     assert len(axes.collections) == 1  # the whiskers of "ours"
     assert {"HOG", "SIFT", "ours", "theirs", "errors"} <= set(texts(figure))
     assert "no data" in texts(bars({}, y_label="error [%]"))
+
+
+HOSTILE = (
+    "$x",
+    "a $b$ c",
+    r"$\frac{$",
+    r"\$",
+    "$$",
+    "a\x1b[2Jb",
+    "<b>&",
+    "x_{1}^2",
+    "",
+)
+
+
+def test_b6_texts_are_shown_as_they_are():
+    drawn = (
+        scatter_grid(
+            {name or "-": [1.0, 2.0] for name in HOSTILE} | {"$t$": ["$a$", r"\$b"]},
+            [1.0, 2.0],
+            y_label="$score$",
+            groups=["$g$", r"$\g$"],
+            title="$title$",
+        ),
+        curves(
+            [Curve(name, [1, 2], [1, 2]) for name in HOSTILE],
+            x_label="$x$",
+            y_label=r"$\y$",
+            ticks={1.0: "$\\one$", 2.0: "$two$"},
+        ),
+        bars({"$a$": {r"$\b$": (1.0, 0.1)}}, y_label="$"),
+        histograms({"$a$": [1.0]}, bins=[0, 2], x_label="$x$"),
+    )
+    found = [svg(figure) for figure in drawn]
+    assert all(png(figure, dpi=30) for figure in drawn)
+    for text in found:
+        ElementTree.fromstring(text)  # no control character is left
+    for name in ("$title$", "$score$", "$g$", r"$\g$", "$a$", r"\$b", r"a\x1b[2Jb"):
+        assert f">{html.escape(name, quote=False)}<" in found[0], name
+    for name in (r"$\one$", "$two$", r"$\frac{$", "$$", "x_{1}^2", "&lt;b&gt;&amp;"):
+        assert f">{name}<" in found[1], name
+    assert ">$a$<" in found[2] and ">$<" in found[2]
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_b6_numbers_beyond_a_float_are_left_out(log):
+    x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    y = [1e308, -1e308, math.nan, math.inf, 5e-324, 1.0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = scatter(x, y, x_label="x", y_label="y", log_y=log)
+        assert svg(figure) and png(figure, dpi=30)
+        figure = curves([Curve("", y, x)], x_label="x", y_label="y")
+        assert svg(figure)
+
+
+def test_b6_numbers_along_a_logarithmic_axis_are_mathematics():
+    figure = scatter([1e-3, 1e3], [1.0, 2.0], x_label="x", y_label="y", log_x=True)
+    assert ">$" not in svg(figure)

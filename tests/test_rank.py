@@ -4,6 +4,7 @@ import csv
 import http.client
 import json
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -389,3 +390,42 @@ def test_the_command_is_killed_goes_on_and_ends_with_a_ranking(folder):
     (folder / "ranking.csv").unlink()
     Session(folder, candidates(folder), None).export()  # as --export does
     assert (folder / "ranking.csv").read_bytes() == table
+
+
+def test_b6_requests_that_cannot_be_are_answered(folder, capfd):
+    nested = b'{"answer": "left", "number": ' + b"[" * 900 + b"]" * 40 + b"}"
+    with serving(folder) as (session, address):
+        port, token = address.split(":")[2].split("/")[:2]
+
+        def ask(*lines, body=b""):
+            with socket.create_connection(("127.0.0.1", int(port)), 10) as sent:
+                head = "\r\n".join([*lines, "Connection: close", "", ""])
+                sent.sendall(head.encode("latin-1") + body)
+                answer = b""
+                while more := sent.recv(4096):
+                    answer += more
+            return int(answer.split()[1])
+
+        get = f"GET /{token}/state HTTP/1.1"
+        for host in ("[::1", "[", "a]b", "[x]", "[::1%", "::1]"):
+            assert ask(get, f"Host: {host}") in (400, 404), host
+        assert ask(get, "Host: [::1") == 400
+        assert ask(get) == 404
+        answer = f"POST /{token}/answer HTTP/1.1", f"Host: 127.0.0.1:{port}"
+        kind = "Content-Type: application/json"
+        for length in ("9" * 5000, "-1", "1e3", "", "\xb2", "0x10"):
+            assert ask(*answer, kind, f"Content-Length: {length}") == 400, length
+        assert ask(*answer, kind, "Content-Length: 1001") == 413
+        for body in (nested, b"[" * 999, b'{"a":' * 190):
+            size = f"Content-Length: {len(body)}"
+            assert ask(*answer, kind, size, body=body) == 400
+        assert session.number == 0
+        folder.joinpath("runs", "run_0000.png").chmod(0)
+        session.export = unwritable
+        good = b'{"answer": "left", "number": 0}'
+        assert ask(*answer, kind, f"Content-Length: {len(good)}", body=good) == 500
+    assert capfd.readouterr().err == ""
+
+
+def unwritable():
+    raise OSError(28, "No space left on device", "ranking.csv")

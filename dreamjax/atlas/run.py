@@ -31,6 +31,7 @@ from dreamjax.identity import model_digest, network_identity
 from dreamjax.models.model import Model, tap_shapes
 from dreamjax.paths import given_path
 from dreamjax.runner import run
+from dreamjax.terminal import tell
 
 VERSION = 1  # of what is in a layer's record
 
@@ -69,7 +70,7 @@ def make_atlas(
     wanted: Wanted = WANTED,
     style: Style = STYLE,
     model: Model | None = None,
-    report: Callable[[str], None] = print,
+    report: Callable[[str], None] = tell,
 ) -> dict[str, Path]:
     """Makes an atlas of a network, or goes on with it.
 

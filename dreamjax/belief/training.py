@@ -14,6 +14,7 @@ from dreamjax.belief.autoencoder import denoising_loss
 from dreamjax.belief.layers import Layer, up
 from dreamjax.belief.rbm import contrastive_divergence
 from dreamjax.errors import choose, require
+from dreamjax.terminal import tell
 from dreamjax.types import Array, Key
 
 Gradient = Callable[[Layer, Array, Key], tuple[Array, Layer]]
@@ -56,7 +57,7 @@ ABOVE = {"gaussian": False, "sparsity": 0.0}
 
 
 def train_stack(
-    recipe: Recipe, data: Any, key: Key, report: Callable[[str], None] = print
+    recipe: Recipe, data: Any, key: Key, report: Callable[[str], None] = tell
 ) -> tuple[tuple[Layer, ...], list[np.ndarray]]:
     """Returns the layers, and each one's error after every epoch [epochs].
 

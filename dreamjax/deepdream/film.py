@@ -32,6 +32,8 @@ from dreamjax.images import load_image, png_bytes, to_uint8
 from dreamjax.interrupt import Interrupted, stop_requests
 from dreamjax.models.model import Model
 from dreamjax.paths import given_path
+from dreamjax.progress import Compiling
+from dreamjax.terminal import tell
 from dreamjax.video.clip import pyav
 from dreamjax.video.writing import write_clip
 from dreamjax.workdir import claim, locked
@@ -84,7 +86,7 @@ def film(
     workdir: str | Path,
     *,
     model: Model | None = None,
-    report: Callable[[str], None] = print,
+    report: Callable[[str], None] = tell,
 ) -> Film:
     """Makes a film of config["frames"] frames; goes on where it was interrupted.
 
@@ -113,7 +115,7 @@ def film(
     workdir, count = given_path("workdir", workdir), config["frames"]
     paths = [workdir / "frames" / f"{i:06d}.png" for i in range(count)]
     saved = workdir / "frames" / "next.npz"
-    with locked(workdir), stop_requests() as stop:
+    with locked(workdir):
         claim(workdir, identity, report=report)
         write_environment(workdir)
         first, start, marks = 0, photo, ""
@@ -138,29 +140,30 @@ def film(
             )
         else:
             report(f"{workdir} is finished: nothing to dream.")
-        for i in tqdm(
-            range(first, count),
-            initial=first,
-            total=count,
-            unit="frame",
-            file=sys.stderr,
+        with (
+            stop_requests() as stop,
+            tqdm(initial=first, total=count, unit="frame", file=sys.stderr) as bar,
+            Compiling(report, "compiling, and the first frame") as compiling,
         ):
-            dreamed = paint(start, frame=i, run=i % settings)
-            write_bytes(paths[i], png_bytes(to_uint8(dreamed)))
-            start = moved(
-                dreamed,
-                zoom=config["zoom"],
-                turn=config["turn"],
-                shift=tuple(config["shift"]),
-            )
-            if len(marks) == checkpoint.MARK * i:  # else begun by an older version
-                marks += checkpoint.mark(paths[i])
-            checkpoint.save(saved, (start,), {"frame": i + 1, "frames": marks})
-            if stop and i + 1 < count:
-                raise Interrupted(
-                    f"stopped after frame {i + 1} of {count}. The same command goes on"
-                    " from there."
+            for i in range(first, count):
+                dreamed = paint(start, frame=i, run=i % settings)
+                compiling.end(bar)
+                write_bytes(paths[i], png_bytes(to_uint8(dreamed)))
+                start = moved(
+                    dreamed,
+                    zoom=config["zoom"],
+                    turn=config["turn"],
+                    shift=tuple(config["shift"]),
                 )
+                if len(marks) == checkpoint.MARK * i:  # else begun by an older version
+                    marks += checkpoint.mark(paths[i])
+                checkpoint.save(saved, (start,), {"frame": i + 1, "frames": marks})
+                bar.update()
+                if stop and i + 1 < count:
+                    raise Interrupted(
+                        f"stopped after frame {i + 1} of {count}. The same command goes"
+                        " on from there."
+                    )
         films = {"film": workdir / f"film.{config['film']}"}
         shown = (load_image(path) for path in paths)
         write_clip(films["film"], shown, config["fps"])

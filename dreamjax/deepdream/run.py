@@ -52,6 +52,7 @@ from dreamjax.memory import return_memory
 from dreamjax.models.model import Model
 from dreamjax.panorama import require_panorama
 from dreamjax.paths import given_path
+from dreamjax.progress import Compiling
 from dreamjax.report.artifacts import write_artifacts
 from dreamjax.report.panorama_page import data_url, panorama_page
 from dreamjax.report.values import labels
@@ -62,6 +63,7 @@ from dreamjax.shards import (
     set_damaged_aside,
     write_result,
 )
+from dreamjax.terminal import tell
 from dreamjax.types import Array, DreamInfo
 from dreamjax.workdir import claim, locked
 
@@ -149,7 +151,7 @@ def dream(
     workdir: str | Path,
     *,
     model: Model | None = None,
-    report: Callable[[str], None] = print,
+    report: Callable[[str], None] = tell,
 ) -> list[Result]:
     """Dreams every photo that the config names; goes on where it was interrupted.
 
@@ -343,7 +345,7 @@ def _make(
         if todo:
             report(easel.said)
         for i in todo:
-            _block(easel, photo, folder, i, blocks[i])
+            _block(easel, photo, folder, i, blocks[i], report)
         told = functools.partial(_told, experiment)
         numbered = dict(enumerate(blocks))
         rows, images = collect(folder, numbered, told)
@@ -401,7 +403,12 @@ def _look(folder: Path, photo: np.ndarray, rows: Sequence[Mapping[str, Any]]) ->
 
 
 def _block(
-    easel: Easel, photo: np.ndarray, folder: Path, number: int, runs: list[int]
+    easel: Easel,
+    photo: np.ndarray,
+    folder: Path,
+    number: int,
+    runs: list[int],
+    report: Callable[[str], None],
 ) -> None:
     """Dreams one block of runs to its end, octave by octave."""
     config, experiment = easel.experiment.config, easel.experiment
@@ -429,9 +436,11 @@ def _block(
             resumed_at=first * steps,
             tensorboard=config["tensorboard"],
         ) as book,
+        Compiling(report, "compiling, and the first step") as compiling,
     ):
 
         def watch(octave: int, done: int, info: DreamInfo, alive: Array) -> None:
+            compiling.end(bar)
             bar.update(1)
             step = octave * steps + done
             if done % config["log_every"] == 0 or done == steps:

@@ -28,6 +28,7 @@ from dreamjax.models.model import Model
 from dreamjax.models.source import find
 from dreamjax.models.zoo import find_port
 from dreamjax.runner import Result, run
+from dreamjax.terminal import tell
 
 DEFAULT = "efficientnet_lite0"
 DPI = 100  # of a drawing, pixels per inch
@@ -173,7 +174,7 @@ def make_figure(
     quicktest: bool = False,
     seed: int = 0,
     photos: Path | None = None,
-    report: Callable[[str], None] = print,
+    report: Callable[[str], None] = tell,
 ) -> list[dict[str, Any]]:
     """Makes a figure and files it under `folder`/NAME; returns its records.
 

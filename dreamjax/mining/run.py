@@ -32,6 +32,7 @@ from dreamjax.mining.watch import Watch, watcher, widths
 from dreamjax.mining.windows import look, windows
 from dreamjax.models.model import Model
 from dreamjax.paths import given_path
+from dreamjax.terminal import tell
 
 FILE = "mined.npz"
 NAMED = 5  # skipped files that a line of progress names
@@ -99,7 +100,7 @@ def mine(
     directions: Mapping[str, np.ndarray] | None = None,
     batch: int = 16,
     save_seconds: float = 30.0,
-    report: Callable[[str], None] = print,
+    report: Callable[[str], None] = tell,
 ) -> Mined:
     """Looks at every picture of a folder, at any depth, and keeps what matters.
 

@@ -29,6 +29,7 @@ from typing import IO, Any, NamedTuple, TypeVar
 from tqdm import tqdm
 
 from dreamjax import __version__
+from dreamjax.errors import printable
 from dreamjax.files import write_text
 from dreamjax.json_file import loads, read_bytes
 
@@ -149,8 +150,8 @@ def check_redirect(before: str, after: str) -> None:
 
 
 def say(text: str) -> None:
-    """Prints a line on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    """Prints a line on stderr, with control characters shown."""
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def size_text(size: float) -> str:

@@ -10,7 +10,7 @@ import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -86,7 +86,7 @@ def rank_correlation(x: np.ndarray, y: np.ndarray) -> tuple[float, int]:
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     good = np.isfinite(x) & np.isfinite(y)
     x, y = x[good], y[good]
-    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+    if len(x) < 3 or (x == x[0]).all() or (y == y[0]).all():
         return math.nan, len(x)
     return float(spearmanr(x, y).statistic), len(x)
 
@@ -112,26 +112,18 @@ def metrics_of(rows: Sequence[Row]) -> list[str]:
 
 def hparam_column(rows: Sequence[Row], name: str) -> np.ndarray:
     """Returns a hyperparameter as [R] numbers, NaN where it is none."""
-    return np.array([number(values.get(row, name)) for row in rows])
+    return np.array([values.number(values.get(row, name)) for row in rows])
 
 
 def metric_column(rows: Sequence[Row], name: str) -> np.ndarray:
     """Returns a metric as [R] numbers, NaN where a run has none."""
-    return np.array([number(row["metrics"].get(name)) for row in rows])
-
-
-def number(value: Any) -> float:
-    """Returns a number as float, and NaN for anything else."""
-    value = values.plain(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return math.nan
-    return float(value)
+    return np.array([values.number(row["metrics"].get(name)) for row in rows])
 
 
 def is_logarithmic(x: np.ndarray) -> bool:
     """Tells whether numbers [N] are better seen on a logarithmic axis."""
     x = x[np.isfinite(x)]
-    return len(x) > 0 and x.min() > 0 and x.max() >= LOG_RANGE * x.min()
+    return len(x) > 0 and x.min() > 0 and x.max() / LOG_RANGE >= x.min()
 
 
 def effects_csv(tables: Mapping[str, Sequence[Effect]]) -> str:

@@ -11,9 +11,8 @@ from PIL import Image, ImageOps
 from dreamjax.errors import choose, require
 from dreamjax.images import load_image, to_uint8
 from dreamjax.report import values
-from dreamjax.report.effects import number
 from dreamjax.report.sheet import MAX_TILES, Layout
-from dreamjax.report.values import Row
+from dreamjax.report.values import Row, number
 
 LINES = 12  # more different numbers than this become ranges
 MAX_COLUMNS = 2 * LINES  # of a sheet

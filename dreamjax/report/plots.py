@@ -2,7 +2,8 @@
 
 A function draws a `matplotlib.figure.Figure`; `svg` and `png` write it out. The same
 numbers give the same bytes. What cannot be drawn (NaN, infinities, on a logarithmic
-axis also 0 and below) is left out; where nothing remains the figure says "no data".
+axis also 0 and below, numbers beyond 1e300) is left out; where nothing remains the
+figure says "no data".
 
     write_text("lr.svg", svg(scatter(lr, score, x_label="learning rate",
                                      y_label="score", log_x=True)))
@@ -18,9 +19,10 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
-from dreamjax.errors import require
+from dreamjax.errors import printable, require
 
 WIDTH, HEIGHT = 6.4, 4.0  # inches: 640 × 400 px of a PNG
 CELL = (3.2, 2.6)  # inches, one plot of a grid
@@ -39,6 +41,9 @@ COLORS = (
 """Okabe and Ito's colors, told apart by the color-blind too."""
 
 MARKERS = "os^Dvp*X"
+FARTHEST = 1e300
+"""Numbers beyond are left out: Matplotlib could not tell how long an axis is."""
+
 STYLE = {
     "axes.axisbelow": True,
     "axes.edgecolor": INK,
@@ -158,7 +163,9 @@ def curves(
         if ticks and drawn:
             upright = len(ticks) > 8 or max(map(len, ticks.values())) > 8
             axes.set_xticks(
-                list(ticks), list(ticks.values()), rotation=90 if upright else 0
+                list(ticks),
+                list(map(literal, ticks.values())),
+                rotation=90 if upright else 0,
             )
         _close(figure, axes, drawn, (log_x, log_y), numbered=not ticks)
     return figure
@@ -290,7 +297,7 @@ def bars(
                 )
                 drawn = True
         if drawn:
-            axes.set_xticks(range(len(groups)), list(groups))
+            axes.set_xticks(range(len(groups)), list(map(literal, groups)))
             axes.grid(axis="x", visible=False)
         _close(figure, axes, drawn, (False, False), numbered=False)
     return figure
@@ -304,6 +311,7 @@ def svg(figure: Figure, *, inline: bool = False) -> str:
       inline: for inside an HTML page: no XML header, transparent, and ink in the
         page's own text color, so that it is right on dark pages too.
     """
+    _show_literally(figure)
     file = io.StringIO()
     metadata = {"Date": None, "Creator": None, "Title": _title(figure)}
     with matplotlib.rc_context(STYLE):
@@ -322,6 +330,7 @@ def png(figure: Figure, *, dpi: int = 2 * DPI, colors: int | None = None) -> byt
 
     With `colors` it has a palette of so many, which makes a plot three times as small.
     """
+    _show_literally(figure)
     file = io.BytesIO()
     with matplotlib.rc_context(STYLE):
         figure.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
@@ -333,9 +342,32 @@ def png(figure: Figure, *, dpi: int = 2 * DPI, colors: int | None = None) -> byt
     return small.getvalue()
 
 
+def literal(text: str) -> str:
+    """Returns a text to be put along an axis, so that it is shown as it is.
+
+    Matplotlib takes what is between two `$` as mathematics.
+    """
+    return printable(text, keep="\n").replace("$", r"\$")
+
+
+def _show_literally(figure: Figure) -> None:
+    """Makes all texts of a figure be shown as they are, but those along its axes.
+
+    These may be numbers that Matplotlib writes as mathematics; see `literal`.
+    """
+    along: set[Text] = set()
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            along |= {text for text in axis.findobj(Text) if text is not axis.label}
+    for text in figure.findobj(Text):
+        if text not in along:
+            text.set_parse_math(False)
+            text.set_text(printable(text.get_text(), keep="\n"))
+
+
 def _figure(size: tuple[float, float], title: str) -> Figure:
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
-    figure.set_gid(title)
+    figure.set_gid(printable(title))
     return figure
 
 
@@ -385,7 +417,7 @@ def _array(name: str, values: Sequence[float], length: int) -> np.ndarray:
 
 
 def _drawable(values: np.ndarray, log: bool) -> np.ndarray:
-    good = np.isfinite(values)
+    good = np.isfinite(values) & (np.abs(values) <= FARTHEST)
     return good & (values > 0) if log else good
 
 
@@ -464,7 +496,8 @@ def _numbers(axes: Axes, values: Sequence[Any]) -> Sequence[float]:
     if _numeric(values):
         return values
     names = sorted({str(value) for value in values})
-    axes.set_xticks(range(len(names)), names, rotation=30 if len(names) > 3 else 0)
+    shown = list(map(literal, names))
+    axes.set_xticks(range(len(names)), shown, rotation=30 if len(names) > 3 else 0)
     axes.set_xlim(-0.5, len(names) - 0.5)
     return [names.index(str(value)) for value in values]
 

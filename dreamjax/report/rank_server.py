@@ -9,20 +9,25 @@ refused), and an answer must be JSON from the page's own origin.
 
 import hmac
 import json
+import re
 import secrets
+import sys
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 
+from dreamjax.errors import os_error_text, printable
 from dreamjax.json_file import loads
 from dreamjax.judgments import ANSWERS, Session, picture_of
 from dreamjax.report import embed
 
 LOCAL = {"127.0.0.1", "localhost"}
 MAX_BODY = 1000  # bytes of an answer
+PATIENCE = 30.0  # seconds that a request may take to arrive
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "; ".join(
@@ -41,6 +46,17 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+
+
+class _Server(ThreadingHTTPServer):
+    """Ends with the process, and says what goes wrong in one line."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, ConnectionError | TimeoutError):
+            print(f"a request failed: {printable(repr(error))}", file=sys.stderr)
 
 
 def rank_page(title: str) -> str:
@@ -64,7 +80,26 @@ def make_server(
     token, lock = secrets.token_urlsafe(24), threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
+        timeout = PATIENCE
+
         def do_GET(self) -> None:
+            self.guarded(self.get)
+
+        def do_POST(self) -> None:
+            self.guarded(self.post)
+
+        def guarded(self, answer: Callable[[], None]) -> None:
+            """Answers, also where a request or the disk is not as it should be."""
+            try:
+                answer()
+            except ConnectionError:  # the browser has gone
+                self.close_connection = True
+            except (ValueError, RecursionError) as error:
+                self.refuse(400, printable(error))
+            except OSError as error:
+                self.refuse(500, os_error_text(error))
+
+        def get(self) -> None:
             place = self.place()
             if place == "":
                 self.reply(200, "text/html; charset=utf-8", page.encode())
@@ -76,7 +111,7 @@ def make_server(
             else:
                 self.refuse(404, "not found")
 
-        def do_POST(self) -> None:
+        def post(self) -> None:
             if self.place() != "answer":
                 return self.refuse(404, "not found")
             origin = self.headers.get("Origin")
@@ -85,7 +120,9 @@ def make_server(
             if self.headers.get_content_type() != "application/json":
                 return self.refuse(415, "not JSON")
             length = self.headers.get("Content-Length", "")
-            if not length.isdecimal() or int(length) > MAX_BODY:
+            if re.fullmatch("[0-9]{1,9}", length) is None:
+                return self.refuse(400, "no length")
+            if int(length) > MAX_BODY:
                 return self.refuse(413, "too long")
             given = _parsed(self.rfile.read(int(length)))
             if given is None:
@@ -100,7 +137,11 @@ def make_server(
                 return self.reply_json(200, state_of(session))
 
         def place(self) -> str | None:
-            """Returns the path after the token; None where it may not be known."""
+            """Returns the path after the token; None where it may not be known.
+
+            Raises:
+              ValueError: the request names no host that can be.
+            """
             host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
             start, _, rest = self.path.removeprefix("/").partition("/")
             known = hmac.compare_digest(start.encode(), token.encode())
@@ -133,10 +174,9 @@ def make_server(
             """Says nothing: the terminal is for the ranking."""
 
     try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        server = _Server(("127.0.0.1", port), Handler)
     except (OSError, OverflowError) as error:
         raise ValueError(f"port={port} cannot be opened ({error}): give 0.") from error
-    server.daemon_threads = True
     return server, f"http://127.0.0.1:{server.server_address[1]}/{token}/"
 
 
@@ -160,4 +200,5 @@ def _parsed(body: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     whole = isinstance(given, dict) and type(given.get("number")) is int
-    return given if whole and given.get("answer") in ANSWERS else None
+    text = whole and isinstance(given.get("answer"), str)
+    return given if text and given["answer"] in ANSWERS else None

@@ -6,9 +6,13 @@ A summary row is a plain dict:
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 Row = Mapping[str, Any]
+
+LONG = 10**16
+"""Whole numbers from here on are written with an exponent."""
 
 MISSING = "–"
 """Stands for a hyperparameter that a run does not have."""
@@ -53,11 +57,23 @@ def varying(rows: Sequence[Row]) -> list[str]:
     return [name for name in names(rows) if len(distinct(rows, name)) > 1]
 
 
+def number(value: Any) -> float:
+    """Returns a number as float, and NaN for anything else.
+
+    A whole number beyond what a float holds is infinite.
+    """
+    value = plain(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.copysign(math.inf, value > 0 or -1)
+
+
 def score_of(row: Row) -> float:
     """Returns the final score, NaN where there is none."""
-    score = plain(row["metrics"].get("score"))
-    number = isinstance(score, int | float) and not isinstance(score, bool)
-    return float(score) if number else math.nan
+    return number(row["metrics"].get("score"))
 
 
 def short(value: Any, digits: int = 3) -> str:
@@ -73,6 +89,9 @@ def short(value: Any, digits: int = 3) -> str:
         if len(value) > 4:
             return f"[{len(value)} values]"
         return "[" + ", ".join(short(v, digits) for v in value) + "]"
+    if isinstance(value, int) and abs(value) >= LONG:
+        mantissa, _, exponent = f"{Decimal(value):.{digits - 1}e}".partition("e")
+        return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
     if isinstance(value, float) and math.isfinite(value):
         if abs(value) < 1e6 and value.is_integer():
             return str(int(value))

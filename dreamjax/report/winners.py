@@ -101,7 +101,7 @@ def _marks(rows: Sequence[Row], metric: str) -> np.ndarray:
 
 def _number(row: Row, metric: str) -> float:
     value = row["metrics"].get(metric, np.nan)
-    return float(value) if isinstance(value, int | float) else np.nan
+    return values.number(value)
 
 
 def _mean(rows: Sequence[Row], metric: str) -> float:

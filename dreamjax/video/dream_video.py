@@ -32,6 +32,8 @@ from dreamjax.identity import Identity, content_digest
 from dreamjax.images import load_image, png_bytes, to_uint8
 from dreamjax.interrupt import Interrupted, stop_requests
 from dreamjax.paths import given_path
+from dreamjax.progress import Compiling
+from dreamjax.terminal import tell
 from dreamjax.video.carry import (
     carry,
     check_blends,
@@ -178,7 +180,7 @@ def dream_video(
     dream_frame: DreamFrame,
     workdir: str | Path,
     settings: VideoSettings,
-    report: Callable[[str], None] = print,
+    report: Callable[[str], None] = tell,
     *,
     plain: Clip | None = None,
     identity: Identity | None = None,
@@ -318,6 +320,7 @@ def _dream(
     with (
         stop_requests() as stop,
         tqdm(total=total, initial=done, unit="frame", file=sys.stderr) as bar,
+        Compiling(report, "compiling, and the first frame") as compiling,
     ):
         for number, frame, shown in frames:
             pair = None if last is None else _compare(last.frame, frame, settings)
@@ -326,6 +329,7 @@ def _dream(
             stays, ripe = _settled(frame, None if fresh else last, pair, settings)
             if stays.min() < 1:
                 dreamed = dream_frame(start, number, fresh)
+                compiling.end(bar)
                 dream, finite = _checked(dreamed, start, number)
             else:  # nothing of it would be seen
                 dream, finite = start, True

@@ -22,6 +22,7 @@ from dreamjax.models.model import Model
 from dreamjax.panorama import require_panorama
 from dreamjax.paths import given_path
 from dreamjax.report.panorama_page import panorama_page
+from dreamjax.terminal import tell
 from dreamjax.video.clip import Clip, open_clip, pyav
 from dreamjax.video.config import VIDEO, VIDEO_FIELDS
 from dreamjax.video.dream_video import (
@@ -66,7 +67,7 @@ def run_video(
     workdir: str | Path,
     *,
     model: Model | None = None,
-    report: Callable[[str], None] = print,
+    report: Callable[[str], None] = tell,
 ) -> VideoResult:
     """Dreams the clip that the config names; goes on where it was interrupted.
 

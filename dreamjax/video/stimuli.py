@@ -24,6 +24,7 @@ from dreamjax.models import load
 from dreamjax.models.model import Model
 from dreamjax.paths import given_path
 from dreamjax.stimuli import statistics_table, write_csv
+from dreamjax.terminal import tell
 from dreamjax.video.clip import open_clip
 from dreamjax.video.config import VIDEO, VIDEO_FIELDS
 from dreamjax.video.flow import optical_flow
@@ -61,7 +62,7 @@ def make_stimuli(
     workdir: str | Path,
     *,
     model: Model | None = None,
-    report: Callable[[str], None] = print,
+    report: Callable[[str], None] = tell,
 ) -> dict[str, Path]:
     """Writes a clip per condition and the table of their statistics.
 

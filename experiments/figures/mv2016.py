@@ -23,7 +23,7 @@ from dreamjax.labels import class_index
 from dreamjax.measures.gradient_histogram import gradient_histogram, intersection
 from dreamjax.measures.spectrum import high_frequency
 from dreamjax.models.model import tap_shapes
-from dreamjax.report.plots import STYLE, Curve, curves
+from dreamjax.report.plots import STYLE, Curve, curves, literal
 from experiments.figures.measured import NETWORK, Measured, layer_ticks
 from experiments.figures.mv2015 import MEASURED as FORMER
 from experiments.figures.mv2015 import Layer, layers_of, percent, photo_of, study
@@ -357,7 +357,7 @@ def bars_of(
         axes.barh(places + 0.2, [b[1] for b in bars], 0.38, label="obtained")
         if both:
             axes.barh(places - 0.2, [b[2] for b in bars], 0.38, label="measured before")
-        axes.set_yticks(places, [b[0] for b in bars])
+        axes.set_yticks(places, [literal(b[0]) for b in bars])
         axes.set_ylim(-0.8, len(bars) - 0.2)
         axes.set_xlabel("error ‖Φ - Φ₀‖ / ‖Φ₀‖ [%]")
         axes.set_title(title)
