@@ -1,7 +1,6 @@
 """The persistent compile cache: the second start of a program skips its compile."""
 
 import os
-import sys
 import warnings
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import jax
 
 from dreamjax.errors import os_error_text
 from dreamjax.paths import cache_home, given_variable
+from dreamjax.terminal import warn
 
 
 def cache_folder() -> Path:
@@ -33,11 +33,11 @@ def use_compile_cache() -> Path | None:
         os.scandir(folder).close()
     except OSError as error:
         said = f"no compile cache: {os_error_text(error)}"
-        print(f"warning: {said}; programs are compiled anew.", file=sys.stderr)
+        warn(f"{said}; programs are compiled anew.")
         return None
     if not os.access(folder, os.W_OK):
         said = f"{str(folder)!r} cannot be written: new programs are not kept."
-        print(f"warning: {said}", file=sys.stderr)
+        warn(said)
     # JAX warns of each program that it cannot keep or read, and compiles it.
     about = "Error (reading|writing) persistent compilation cache entry"
     warnings.filterwarnings("ignore", message=about)

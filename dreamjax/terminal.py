@@ -69,3 +69,8 @@ def use_terminals() -> None:
 def tell(text: str) -> None:
     """Prints a line at once, with control characters shown."""
     print(printable(text, keep="\n\t"), flush=True)
+
+
+def warn(text: str) -> None:
+    """Prints a line on stderr at once, with control characters shown."""
+    print(f"warning: {printable(text)}", file=sys.stderr, flush=True)

@@ -11,7 +11,7 @@ from typing import Any
 from dreamjax.files import REFUSED, open_lock, sweep, write_text
 from dreamjax.identity import KEY, UNRECORDED, Identity, changes, from_json
 from dreamjax.json_file import anything, mapped, read_json, record
-from dreamjax.terminal import tell
+from dreamjax.terminal import tell, warn
 
 CONFIG = "config.json"
 SCHEMA = record({}, {"hparams": mapped(anything)})
@@ -92,11 +92,16 @@ def locked(workdir: Path, process: int = 0, processes: int = 1) -> Iterator[None
                 continue  # what nobody can write can be read by many
             try:
                 fcntl.flock(file, kind | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 raise ValueError(
                     f"workdir={str(workdir)!r} is in use by another process: wait for"
                     " it, or give another folder."
                 ) from None
+            except OSError as error:  # a file system without locks
+                warn(
+                    f"{str(path)!r} cannot be locked ({error.strerror}): let"
+                    " one command at a time use the folder."
+                )
         sweep(workdir, *(workdir / name for name in FOLDERS))
         if processes > 1:
             announce(workdir, process, "")

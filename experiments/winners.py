@@ -25,7 +25,7 @@ from dreamjax.files import write_bytes, write_text
 from dreamjax.images import load_image
 from dreamjax.paths import given_path
 from dreamjax.published import refuse_published
-from dreamjax.report.page import write_page
+from dreamjax.report.page import check_own_page, write_page
 from dreamjax.report.summary import read_summary
 from dreamjax.report.values import get, short
 from dreamjax.report.winners import Setting, distinct, settings
@@ -50,6 +50,7 @@ def main(arguments: list[str]) -> int:
     out = OUT.value or workdir / "winners"
     if not PUBLISH.value:
         refuse_published("out", out)
+    check_own_page(out, "winners.csv")
     found = settings(read_summary(workdir), BY.value, WITHIN.value)
     chosen = distinct(found, DISTINCT.value, AMONG.value)
     lines = [(f"winner {i + 1}", workdir, s) for i, s in enumerate(chosen)]

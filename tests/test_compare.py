@@ -474,3 +474,16 @@ def test_b6_hostile_numbers_and_texts_are_compared(tmp_path):
     assert math.inf == values.number(big) == -values.number(-big)
     assert values.short(big) == "1e400" and values.short(-(10**16)) == "-1e16"
     assert values.short(10**15) == "1000000000000000"
+
+
+def test_a20_a_page_of_a_user_is_not_replaced(tmp_path):
+    folder = make_sweep(tmp_path / "sweep", [({"tv": i}, {"score": i}) for i in (1, 2)])
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "index.html").write_text("mine")
+    sweeps, _ = read_sweeps([folder])
+    with pytest.raises(ValueError, match=r"index\.html and no comparison\.csv"):
+        write_comparison(sweeps, tmp_path / "out")
+    assert [p.read_text() for p in (tmp_path / "out").iterdir()] == ["mine"]
+    (tmp_path / "out" / "index.html").unlink()
+    for _ in range(2):
+        write_comparison(sweeps, tmp_path / "out")

@@ -214,6 +214,19 @@ def test_a20_a_lock_keeps_what_is_in_its_file_and_follows_no_link(tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
+def test_b4_a_file_system_without_locks_is_said(tmp_path, monkeypatch, capsys):
+    def refuse(file, kind):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    write_text(tmp_path / OURS, "half")
+    with locked(tmp_path):
+        assert write_text(tmp_path / "file", "new").read_text() == "new"
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "cannot be locked" in said
+    assert OURS in names(tmp_path)  # whether it is written just now is not known
+
+
 def test_b4_an_error_names_the_file_that_was_meant(tmp_path, monkeypatch):
     write_text(tmp_path / "file", "old")
     with pytest.raises(NotADirectoryError, match=f"'{tmp_path / 'file' / 'x'}'"):

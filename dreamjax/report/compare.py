@@ -33,7 +33,7 @@ from dreamjax.report.effects import (
     metric_column,
     metrics_of,
 )
-from dreamjax.report.page import write_page
+from dreamjax.report.page import check_own_page, write_page
 from dreamjax.report.sheet import contact_sheet
 from dreamjax.report.summary import Row, summary_csv
 
@@ -71,6 +71,7 @@ def write_comparison(
     require(not out.exists() or out.is_dir(), "out", str(out), "give a folder")
     taken = (out / "config.json").exists() or (out / "summary.json").exists()
     require(not taken, "out", str(out), "a sweep is in this folder; give another")
+    check_own_page(out, "comparison.csv")
     rows = align(sweeps)
     files = {}
     if axes is not None:  # first: it finds a name that is misspelt

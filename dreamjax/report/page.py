@@ -10,8 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from dreamjax import files
+from dreamjax.errors import require
 from dreamjax.report import embed, values
 from dreamjax.report.values import Row
+
+
+def check_own_page(folder: Path, beside: str) -> None:
+    """Raises ValueError where a folder has a page that is not ours to replace.
+
+    Args:
+      folder: where a page is to be written.
+      beside: the file that is always written beside it.
+    """
+    foreign = (folder / "index.html").exists() and not (folder / beside).exists()
+    allowed = f"it has an index.html and no {beside}; give an empty or a new folder"
+    require(not foreign, "out", str(folder), allowed)
 
 
 def write_page(
