@@ -66,7 +66,7 @@ def started(stage, *arguments, ignored=False):
     return process
 
 
-def ended(process, *, within=3.0):
+def ended(process, *, within=15.0):
     start = time.monotonic()
     out, err = process.communicate(timeout=30)
     assert time.monotonic() - start < within
@@ -93,7 +93,6 @@ def test_d6_d7_a_loop_saves_first_and_says_so_at_once():
     for number in (signal.SIGHUP, signal.SIGINT):
         process = started("loop", 0.5)
         process.send_signal(number)
-        time.sleep(0.1)
         process.send_signal(signal.SIGTERM)  # with the first: no haste
         code, out, lines = ended(process)
         assert out == "saved\n" and "stopping when" in lines[0]
@@ -103,10 +102,10 @@ def test_d6_d7_a_loop_saves_first_and_says_so_at_once():
 def test_d7_a_second_signal_ends_it_at_once():
     process = started("loop", 20)
     process.send_signal(signal.SIGINT)
-    time.sleep(interrupt.HASTE + 0.2)
+    assert process.stderr.readline().startswith("Ctrl-C: stopping when")
+    time.sleep(interrupt.HASTE + 0.1)
     process.send_signal(signal.SIGINT)
-    code, out, lines = ended(process)
-    assert (code, out, len(lines)) == (130, "", 1)
+    assert ended(process) == (130, "", [])
 
 
 def test_d6_nohup_is_respected():
@@ -118,12 +117,16 @@ def test_d6_nohup_is_respected():
     assert ended(process)[1] == "saved\n"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_d7_a_command_answers_while_it_imports():
     words = [sys.executable, "-m", "experiments.layers"]
     process = subprocess.Popen(
         words, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    time.sleep(0.5)
+    status, caught = Path(f"/proc/{process.pid}/status"), 0
+    while not caught & 1 << (signal.SIGHUP - 1) and process.poll() is None:
+        time.sleep(0.005)  # Python itself starts
+        caught = int(status.read_text().partition("SigCgt:")[2].split()[0], 16)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (130, "")
