@@ -130,7 +130,7 @@ def build(
     size = check_numbers(config)
     choose("precision", config["precision"], PRECISIONS)
     check_runs(config)
-    model = models.load(config["model"]) if model is None else model
+    model = models.load_configured(config) if model is None else model
     loaded, model = model, in_precision(model, config["precision"])
     least = model.record.min_size if tiled else 1
 

@@ -39,6 +39,8 @@ from dreamjax.projections import PROJECTIONS
 from dreamjax.regularizers import REGULARIZERS
 
 NO_IMAGE = "none"
+LATER = {"weights": "", "labels": ""}
+"""Keys that folders and recipes from before them lack, with what they then mean."""
 
 
 def base_hparams() -> dict[str, tuple]:
@@ -72,6 +74,8 @@ def base_config() -> ml_collections.ConfigDict:
     # Types are checked by `FIELDS`, which also takes what can be converted.
     config = ml_collections.ConfigDict(type_safe=False)
     config.model = "efficientnet_lite0"  # or "package.module:function"
+    config.weights = ""  # a file of your own for that network; '' is the published one
+    config.labels = ""  # a file that names its classes
     config.precision = "float32"  # of the network; or bfloat16
     config.remat = False  # compute activations twice, to need less memory
     config.objective = "b8:unit"  # see dreamjax/text.py
@@ -111,6 +115,8 @@ def base_config() -> ml_collections.ConfigDict:
 FIELDS: Mapping[str, Field] = MappingProxyType(
     {
         "model": TEXT,
+        "weights": TEXT,
+        "labels": TEXT,
         "precision": TEXT,
         "remat": TRUTH,
         "objective": TEXT,

@@ -125,7 +125,8 @@ def identify(
     Raises:
       ValueError: a file that cannot be read, or a network that cannot be found.
     """
-    model, networks = _network(str(config["model"]), model)
+    keys = {key: str(config.get(key, "")) for key in ("weights", "labels")}
+    model, networks = _network(str(config["model"]), model, **keys)
     found = {"model": networks}
     taking = [model]
     if config.get("transfer"):
@@ -157,12 +158,15 @@ def model_digest(model: Model) -> str:
     return digest_of((tuple(network), code))
 
 
-def _network(name: str, model: Model | None) -> tuple[Model | None, Network]:
-    if model is None and ":" not in name:
+def _network(
+    name: str, model: Model | None, *, weights: str = "", labels: str = ""
+) -> tuple[Model | None, Network]:
+    if model is None and ":" not in name and not weights:
         port = find_port(name)
         file = locate(port.source, port.record.name)
         return None, Network(port.record.name, file.sha256)
-    model = models.load(name) if model is None else model
+    if model is None:
+        model = models.load(name, weights=weights, labels=labels)
     return model, network_identity(model)
 
 

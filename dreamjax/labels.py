@@ -4,11 +4,16 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import resources
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dreamjax.errors import did_you_mean
+from dreamjax.json_file import read_json
+from dreamjax.paths import given_path
 
+LABELS_BYTES = 1 << 22
 ASSETS = resources.files("dreamjax") / "assets"
 
 
@@ -30,6 +35,50 @@ def imagenet_labels_2015() -> tuple[str, ...]:
     text = (ASSETS / "ilsvrc2012_devkit_order.txt").read_text(encoding="utf-8")
     order = [labels[int(line)] for line in text.split()]
     return ("dummy", *order, *(f"unused {i}" for i in range(1001, 1008)))
+
+
+def read_labels(path: str | Path) -> tuple[str, ...]:
+    """Returns class names of a file of one's own, in the order of the class index.
+
+    Args:
+      path: a text file with a name a line, or a `.json` with a list of names, a dict
+        from the index ("0", "1", …) to the name, or that dict as its "id2label".
+
+    Raises:
+      ValueError: there is no such file, it is too large, or has no names.
+    """
+    path = given_path("labels", path)
+    said = f"labels={str(path)!r}"
+    if not path.is_file():
+        raise ValueError(f"{said} is no regular file.")
+    if path.stat().st_size > LABELS_BYTES:
+        raise ValueError(f"{said} is larger than {LABELS_BYTES} bytes.")
+    try:
+        if path.suffix == ".json":
+            names = _json_labels(read_json(path, "labels"))
+        else:
+            names = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{said} cannot be read: {str(error)[:100]}.") from error
+    names = [" ".join(name.split()) for name in names]
+    while names and not names[-1]:  # empty lines at the end
+        names.pop()
+    if not names or not all(names):
+        raise ValueError(f"{said} must have a name a line, none of them empty.")
+    return tuple(names)
+
+
+def _json_labels(found: Any) -> list[str]:
+    if isinstance(found, dict) and isinstance(found.get("id2label"), dict):
+        found = found["id2label"]
+    if isinstance(found, dict):
+        numbers = [str(i) for i in range(len(found))]
+        if set(found) != set(numbers):
+            raise ValueError("its keys are not 0, 1, 2, …")
+        found = [found[number] for number in numbers]
+    if not isinstance(found, list) or not all(isinstance(n, str) for n in found):
+        raise ValueError("it is no list of names")
+    return found
 
 
 def class_index(label: str | int, labels: tuple[str, ...]) -> int:

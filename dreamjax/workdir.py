@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dreamjax.config import LATER
 from dreamjax.files import REFUSED, open_lock, sweep, write_text
 from dreamjax.identity import KEY, UNRECORDED, Identity, changes, from_json
 from dreamjax.json_file import anything, mapped, read_json, record
@@ -192,6 +193,7 @@ def check_claim(
             f"config {str(path)!r} is damaged ({error}). {REMEDY}"
         ) from error
     found.pop(KEY, None)
+    found = {n: v for n, v in LATER.items() if n in identity.config} | found
     lines = [
         line
         for name, line in differing(found, json.loads(as_json(identity.config))).items()

@@ -15,9 +15,10 @@ from dreamjax.atlas import Wanted, make_atlas
 from dreamjax.atlas.sprites import Style
 from dreamjax.cache import use_compile_cache
 from dreamjax.cli import config_flag, given_config, launch, path_flag
+from experiments.network import network_flags
 
 CONFIG = config_flag("configs/atlas.py")
-MODEL = flags.DEFINE_string("model", None, "A network; the config's if not given.")
+NETWORK = network_flags(None, "A network; the config's if not given.")
 WORKDIR = path_flag("workdir", "results/runs/atlas", "Folder of the sweeps.")
 SITE = path_flag("site", None, "Folder of the pages; WORKDIR/site.")
 TAPS = flags.DEFINE_list("taps", [], "Layers, or patterns with *; all if not given.")
@@ -40,9 +41,7 @@ def main(arguments: list[str]) -> int:
         raise ValueError(f"not understood: {' '.join(arguments)}. Flags start with --.")
     use_compile_cache()
     config = given_config(CONFIG)
-    if MODEL.value is not None:
-        with config.unlocked():
-            config.model = MODEL.value
+    NETWORK.into(config)
     wanted = Wanted(
         taps=tuple(TAPS.value),
         channels=CHANNELS.value,

@@ -15,9 +15,10 @@ from dreamjax.cli import image_size, launch
 from dreamjax.deepdream.reach import told_fields
 from dreamjax.models.port import outline
 from dreamjax.models.zoo import find_port
+from experiments.network import network_flags
 
-MODEL = flags.DEFINE_string(
-    "model", "efficientnet_lite0", "A network, or package.module:function of yours."
+NETWORK = network_flags(
+    "efficientnet_lite0", "A network, or package.module:function of yours."
 )
 SIZE = flags.DEFINE_list("size", None, "Height,width in pixels; the record's default.")
 REACH = flags.DEFINE_bool("reach", False, "Also the receptive field of a unit.")
@@ -27,8 +28,9 @@ def main(arguments: list[str]) -> int:
     """Prints; returns the exit status."""
     if arguments:
         raise ValueError(f"not understood: {' '.join(arguments)}. Flags start with --.")
-    name = MODEL.value
-    model = models.load(name) if ":" in name else outline(find_port(name))
+    name = NETWORK.model.value
+    of_zoo = ":" not in name and not NETWORK.weights.value
+    model = outline(find_port(name)) if of_zoo else NETWORK.load()
     size = image_size(SIZE.value, model.record.size)
     shapes = models.tap_shapes(model, size)
     width = max(map(len, [*shapes, *model.record.head_taps]))

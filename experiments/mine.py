@@ -12,7 +12,6 @@ A unit's examples are cropped to what it sees. See docs/mining.md.
 
 from absl import flags
 
-from dreamjax import models
 from dreamjax.cache import use_compile_cache
 from dreamjax.cli import image_size, launch, path_flag
 from dreamjax.deepdream.reach import measure_reach
@@ -20,9 +19,10 @@ from dreamjax.mining.files import Shown, write_layer
 from dreamjax.mining.run import RANKINGS, Settings, mine
 from dreamjax.mining.sheet import CROPS
 from dreamjax.models import tap_shapes
+from experiments.network import network_flags
 
 PHOTOS = path_flag("photos", None, "Folder of pictures, at any depth.")
-MODEL = flags.DEFINE_string("model", "efficientnet_lite0", "A network.")
+NETWORK = network_flags("efficientnet_lite0", "A network.")
 TAPS = flags.DEFINE_list("taps", None, "Layers; see python -m experiments.layers.")
 WORKDIR = path_flag("workdir", "results/runs/mine", "Where to.")
 SIZE = flags.DEFINE_list("size", None, "Height,width in pixels; the record's default.")
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
     if arguments or PHOTOS.value is None or TAPS.value is None:
         raise ValueError("give --photos=FOLDER and --taps=LAYER,…; see --help.")
     use_compile_cache()
-    model = models.load(MODEL.value)
+    model = NETWORK.load()
     size = image_size(SIZE.value, model.record.size)
     settings = Settings(
         size=size,

@@ -11,7 +11,8 @@ runs are always made again.
 A recipe is text from whoever made the picture, so it is checked before anything is
 loaded, and it runs no code: a picture of a network of one's own is made again only
 where --model (or --transfer) names the same function. docs/recipes.md has what a recipe
-may ask for, and which files it may name.
+may ask for, and which files it may name. A file of one's own weights is looked for
+where it was, or where --weights says.
 """
 
 from collections.abc import Mapping
@@ -33,6 +34,8 @@ from dreamjax.environment import environment
 from dreamjax.identity import KEY, from_json
 from dreamjax.identity import changes as identity_changes
 from dreamjax.images import load_image, to_uint8
+from dreamjax.models.checkpoint_file import digest
+from dreamjax.models.own import load_own, split_key
 from dreamjax.paths import given_path
 from dreamjax.report.artifacts import pictures_of
 from dreamjax.report.named_files import check_digests, check_files
@@ -44,6 +47,9 @@ WORKDIR = path_flag(
 )
 CLOSE = 8  # of 255; what rounding in a block of another size may grow to
 
+WEIGHTS = path_flag(
+    "weights", None, "The file of the network's own weights, if it is elsewhere now."
+)
 CROWD = flags.DEFINE_bool("crowd", False, "Make the run's whole block again.")
 OWN = {
     "model": flags.DEFINE_string(
@@ -69,7 +75,7 @@ def main(arguments: list[str]) -> int:
     for line in check_files(config, told):
         print(line)
     use_compile_cache()
-    model = models.load(config["model"])
+    model = network_of(recipe, WEIGHTS.value)
     check_network(recipe, model.record)
     for line in check_sources(recipe, config, model):
         print(line)
@@ -152,6 +158,39 @@ def check_members(recipe: Mapping[str, Any]) -> None:
     crowd = recipe.get("crowd")
     if crowd is None or recipe["run"] not in crowd["runs"]:
         raise ValueError(f"--crowd: the recipe tells no crowd of run {recipe['run']}.")
+
+
+def network_of(recipe: dict[str, Any], given: str | Path | None) -> models.Model:
+    """Returns the network of a recipe.
+
+    A file of one's own weights is read only if its digest is the recipe's: the text of
+    a picture cannot have any other file opened as weights.
+
+    Args:
+      given: the file that the user names for it, or None for the recipe's path.
+
+    Raises:
+      ValueError: there is no such file, or it is another one; else as `models.load`.
+    """
+    config = recipe["config"]
+    named = str(config.get("weights", ""))
+    weights = str(given) if given is not None else named
+    if given is not None and not named:
+        raise ValueError(f"weights={weights!r}: the picture is of published weights.")
+    if not weights:
+        return models.load(config["model"])
+    found = digest(split_key(weights)[0])
+    if found != recipe["weights"]:
+        raise ValueError(
+            f"weights={weights!r} are not the picture's: sha256 {found}, and it was"
+            f" made with {recipe['weights']}. --weights=FILE names another file."
+        )
+    key = split_key(named)[1]
+    if given is not None and key and not split_key(weights)[1]:
+        weights = f"{weights}#{key}"
+    _, _, called = recipe["network"].partition(":")
+    labels = str(config.get("labels", ""))
+    return load_own(config["model"], weights, labels, called=called)
 
 
 def check_network(recipe: dict[str, Any], record: models.Record) -> None:

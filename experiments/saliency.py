@@ -23,7 +23,6 @@ from typing import Any
 from absl import flags
 from PIL import Image
 
-from dreamjax import models
 from dreamjax.build import picture_path
 from dreamjax.cache import use_compile_cache
 from dreamjax.cli import image_size, launch, path_flag
@@ -38,8 +37,9 @@ from dreamjax.inputs import path_names
 from dreamjax.json_file import loads
 from dreamjax.labels import class_index
 from dreamjax.models.layers import RULES
+from experiments.network import network_flags
 
-MODEL = flags.DEFINE_string("model", "efficientnet_lite0", "A network with classes.")
+NETWORK = network_flags("efficientnet_lite0", "A network with classes.")
 IMAGE = flags.DEFINE_string("image", "chelsea", "A picture file, or chelsea or coffee.")
 RULE = flags.DEFINE_enum("rule", "gradient", list(RULES), "How gradients pass ReLUs.")
 TARGET = flags.DEFINE_string("target", None, "A class; the most likely if not given.")
@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
     if arguments:
         raise ValueError(f"not understood: {' '.join(arguments)}. Flags start with --.")
     use_compile_cache()
-    model = models.load(MODEL.value)
+    model = NETWORK.load()
     size = image_size(SIZE.value, model.record.size)
     picture = picture_path(IMAGE.value)
     image = load_image(picture, size)

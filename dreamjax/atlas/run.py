@@ -97,7 +97,7 @@ def make_atlas(
     check_recipe(config)
     check_style(style)
     size = check_numbers(config)
-    model = models.load(config["model"]) if model is None else model
+    model = models.load_configured(config) if model is None else model
     config = fitted(config, model)
     taps = choose_taps(model, size, wanted.taps)
     check_wanted(wanted, taps)
@@ -171,7 +171,8 @@ def check_wanted(wanted: Wanted, taps: Sequence[Tap]) -> None:
 def fitted(config: Mapping[str, Any], model: Model) -> Any:
     """Returns the recipe for this network: redirected ReLUs only where it has them."""
     config = as_config(plain(config))
-    config.model = model.record.name if ":" not in config.model else config.model
+    if ":" not in model.record.name and ":" not in config.model:
+        config.model = model.record.name  # of the zoo: the weight set, by its full name
     config.redirect_relu = config.redirect_relu and model.record.redirectable
     return config.lock()
 

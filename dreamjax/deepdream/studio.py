@@ -244,7 +244,7 @@ def open_studio(
     """
     config, arrays = take_dream(config)
     given = {**arrays, **(given or {})}
-    model = models.load(config["model"]) if model is None else model
+    model = models.load_configured(config) if model is None else model
     config = with_all(config, model, pictures[0])
     experiment = _experiment(config, model, pictures[0], given)
     objective = experiment.objective

@@ -6,15 +6,27 @@ a `Model`; see docs/own_model.md.
 """
 
 import importlib
+from collections.abc import Mapping
+from typing import Any
 
 from dreamjax.models.adapters import from_function, from_linen, from_nnx
 from dreamjax.models.model import Model, Record, tap_shapes
+from dreamjax.models.own import load_own
 from dreamjax.models.port import load_port
 from dreamjax.models.zoo import PORTS, find_port
 
 
-def load(name: str) -> Model:
-    """Returns a network with its pretrained weights.
+def load_configured(config: Mapping[str, Any]) -> Model:
+    """Returns the network of a config: its keys model, weights and labels."""
+    return load(
+        config["model"],
+        weights=config.get("weights", ""),
+        labels=config.get("labels", ""),
+    )
+
+
+def load(name: str, *, weights: str = "", labels: str = "") -> Model:
+    """Returns a network with its pretrained weights, or with your own.
 
     The weights file is looked for in the folder that DREAMJAX_WEIGHTS names, then in
     the cache, then fetched from its public address.
@@ -22,13 +34,24 @@ def load(name: str) -> Model:
     Args:
       name: a weight set ("vgg16.torchvision"), an architecture ("vgg16", which means
         its first weight set), or "package.module:function" of your own code.
+      weights: a file of your own for a network of the zoo; see `own.load_own`.
+      labels: a file with the names of that file's classes.
 
     Raises:
       ValueError: an unknown name, weights that are nowhere or are not what was
         published, or a function that is missing or returns no Model.
     """
     if ":" not in name:
+        if weights:
+            return load_own(name, weights, labels)
+        if labels:
+            raise ValueError(f"labels={labels!r} needs weights, a file of your own.")
         return load_port(find_port(name))
+    if weights or labels:
+        raise ValueError(
+            f"weights={weights!r}, labels={labels!r} are for networks of the zoo:"
+            f" {name!r} brings its own."
+        )
     module_name, _, function_name = name.partition(":")
     try:
         module = importlib.import_module(module_name)
@@ -58,5 +81,6 @@ __all__ = [
     "from_linen",
     "from_nnx",
     "load",
+    "load_configured",
     "tap_shapes",
 ]

@@ -52,6 +52,7 @@ class AlexNet(nn.Module):
 
     pool_first: bool
     rules: Rules = PLAIN
+    classes: int = 1000
 
     @nn.compact
     def __call__(self, x: Array) -> Taps:
@@ -66,7 +67,7 @@ class AlexNet(nn.Module):
         x = tape.keep("pool5", _pooled(x))
         if x.shape[1:3] != (SIDE, SIDE):
             return tape.taps
-        return dense_head(tape, x)
+        return dense_head(tape, x, self.classes)
 
     def _shrunk(self, tape: Tape, n: str, x: Array) -> Array:
         if self.pool_first:
@@ -84,18 +85,19 @@ def _normalized(x: Array) -> Array:
     return local_response_norm(x, size=5, alpha=1e-4 / 5, beta=0.75, k=1.0)
 
 
-def dense_head(tape: Tape, x: Array) -> Taps:
+def dense_head(tape: Tape, x: Array, classes: int) -> Taps:
     """The three dense layers on a map [N, h, w, C], which VGG has too; all taps."""
     x = x.reshape(x.shape[0], -1)  # [N, h · w · C]
     x = tape.dense("fc6", x, 4096, act="relu")
     x = tape.dense("fc7", x, 4096, act="relu")
-    return tape.classify(nn.Dense(1000, name="logits")(x))
+    return tape.classifier(x, classes, "logits")
 
 
 class OneWeirdTrick(nn.Module):
     """torchvision's network: preprocessed images [N, H, W, 3] -> taps."""
 
     rules: Rules = PLAIN
+    classes: int = 1000
 
     @nn.compact
     def __call__(self, x: Array) -> Taps:
@@ -110,7 +112,7 @@ class OneWeirdTrick(nn.Module):
         x = tape.conv("conv5", x, 256, 3, padding=1)
         x = tape.keep("pool5", max_pool(x, 3, 2, none))
         x = tape.keep("avgpool", adaptive_avg_pool(x, (SIDE, SIDE)))
-        return dense_head(tape, x)
+        return dense_head(tape, x, self.classes)
 
 
 TORCHVISION_NAMES = {  # a number for each convolution, ReLU, pool and dropout

@@ -139,12 +139,16 @@ def _kernel(
     kernel = _ordered(tensors, layer, shape, layout)
     if layer.norm is not None:
         statistics = _statistics(tensors, layer.norm, shape[-1], layout)
+        if tensors.failed:
+            return {}
         return fold_batch_norm(kernel, **statistics, epsilon=epsilon)
-    found = {"kernel": _copied(kernel).reshape(shape)}
+    found = {}
     if "bias" in leaves:
         bias = tensors.take(layer.name + layout.bias, leaves["bias"].shape)
         found["bias"] = bias.astype(np.float32)
-    return found
+    if tensors.failed:
+        return {}
+    return {"kernel": _copied(kernel).reshape(shape), **found}
 
 
 def _ordered(

@@ -42,6 +42,7 @@ class ConvNeXt(nn.Module):
     """The network: preprocessed images [N, H, W, 3] -> taps."""
 
     rules: Rules = PLAIN
+    classes: int = 1000
 
     @nn.compact
     def __call__(self, x: Array) -> Taps:
@@ -61,7 +62,7 @@ class ConvNeXt(nn.Module):
             tape.keep(name, y)
         y = tape.keep("head.global_pool", jnp.mean(y, axis=(1, 2)))
         y = _norm(tape, "head.norm", y)
-        return tape.classify(nn.Dense(1000, name="head.fc")(y))
+        return tape.classifier(y, self.classes, "head.fc")
 
 
 def _norm(tape: Tape, name: str, x: Array) -> Array:

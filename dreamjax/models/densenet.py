@@ -48,6 +48,7 @@ class DenseNet(nn.Module):
     """The network: preprocessed images [N, H, W, 3] -> taps."""
 
     rules: Rules = PLAIN
+    classes: int = 1000
 
     @nn.compact
     def __call__(self, x: Array) -> Taps:
@@ -63,7 +64,7 @@ class DenseNet(nn.Module):
             tape.keep(f"denseblock{block}", y)
         y = tape.affine("norm5", y)
         y = tape.keep("avgpool", jnp.mean(y, axis=(1, 2)))
-        return tape.classify(nn.Dense(1000, name="classifier")(y))
+        return tape.classifier(y, self.classes, "classifier")
 
 
 def _layer(tape: Tape, name: str, x: Array) -> Array:

@@ -111,6 +111,7 @@ class EfficientNet(nn.Module):
     squeeze: bool = True
     same: bool = False
     normalize: bool = False
+    classes: int = 1000
 
     @nn.compact
     def __call__(self, x: Array) -> Taps:
@@ -124,7 +125,7 @@ class EfficientNet(nn.Module):
             y = self._block(tape, f"b{n}", y, block)
         y = tape.conv("head", y, 1280, act=self.act)
         pooled = jnp.mean(y, axis=(1, 2))  # [N, 1280]
-        return tape.classify(nn.Dense(1000, name="logits")(pooled))
+        return tape.classifier(pooled, self.classes, "logits")
 
     def _block(self, tape: Tape, name: str, x: Array, block: Block) -> Array:
         """Expand, filter each channel, weigh it, project; add the input if it fits."""

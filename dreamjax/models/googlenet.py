@@ -77,6 +77,7 @@ class GoogLeNet(nn.Module):
 
     heads: bool
     rules: Rules = PLAIN
+    classes: int = 1000
 
     @nn.compact
     def __call__(self, x: Array) -> Taps:
@@ -91,12 +92,13 @@ class GoogLeNet(nn.Module):
         for name, channels in MODULES.items():
             names = [f"{name}/{part}" for part in PARTS]
             x = inception_module(tape, x, channels, names, f"{name}/output")
-            if self.heads and name in HEADS and x.shape[1:3] == HEAD_MAP:
-                _head(tape, HEADS[name], x)
+            heads = self.heads and self.classes > 0
+            if heads and name in HEADS and x.shape[1:3] == HEAD_MAP:
+                _head(tape, HEADS[name], x, self.classes)
             if name in POOLS:
                 x = _pool(tape, POOLS[name], x)
         x = tape.keep("pool5/7x7_s1", jnp.mean(x, axis=(1, 2)))
-        return tape.classify(nn.Dense(1000, name="logits")(x))
+        return tape.classifier(x, self.classes, "logits")
 
 
 def inception_module(
@@ -132,7 +134,7 @@ def inception_module(
     return y
 
 
-def _head(tape: Tape, name: str, x: Array) -> None:
+def _head(tape: Tape, name: str, x: Array, classes: int) -> None:
     x = tape.keep(
         f"{name}/ave_pool",
         avg_pool(x, 5, 3, ceil_padding(*HEAD_MAP, 5, 3), count_padding=False),
@@ -140,7 +142,7 @@ def _head(tape: Tape, name: str, x: Array) -> None:
     x = tape.conv(f"{name}/conv", x, 128)
     x = x.reshape(x.shape[0], -1)
     x = tape.dense(f"{name}/fc", x, 1024, act="relu")
-    tape.dense(f"{name}/classifier", x, 1000)
+    tape.dense(f"{name}/classifier", x, classes)
 
 
 def _pool(tape: Tape, name: str, x: Array) -> Array:

@@ -69,6 +69,7 @@ class GoogLeNetBN(nn.Module):
     """The network: preprocessed images [N, H, W, 3] -> taps."""
 
     rules: Rules = PLAIN
+    classes: int = 1000
 
     @nn.compact
     def __call__(self, x: Array) -> Taps:
@@ -85,7 +86,7 @@ class GoogLeNetBN(nn.Module):
                 pool, kernel = POOLS[name]
                 x = _pool(tape, pool, x, kernel)
         x = tape.keep("avgpool", jnp.mean(x, axis=(1, 2)))
-        return tape.classify(nn.Dense(1000, name="logits")(x))
+        return tape.classifier(x, self.classes, "logits")
 
 
 def _pool(tape: Tape, name: str, x: Array, kernel: int) -> Array:

@@ -80,6 +80,7 @@ class InceptionV1(nn.Module):
     """The network: preprocessed images [N, H, W, 3] -> taps."""
 
     rules: Rules = PLAIN
+    classes: int = CLASSES
 
     @nn.compact
     def __call__(self, x: Array) -> Taps:
@@ -94,21 +95,22 @@ class InceptionV1(nn.Module):
         for name, channels in MODULES.items():
             names = [f"{name}_{part}" for part in PARTS]
             x = inception_module(tape, x, channels, names, name)
-            if name in HEADS and x.shape[1:3] == HEAD_MAP:
-                _head(tape, HEADS[name], x)
+            head = HEADS.get(name) if self.classes else None
+            if head is not None and x.shape[1:3] == HEAD_MAP:
+                _head(tape, head, x, self.classes)
             if name in POOLS:
                 x = _pool(tape, POOLS[name], x)
         x = tape.keep("avgpool0", jnp.mean(x, axis=(1, 2)))
-        return tape.classify(nn.Dense(CLASSES, name="logits")(x))
+        return tape.classifier(x, self.classes, "logits")
 
 
-def _head(tape: Tape, number: int, x: Array) -> None:
+def _head(tape: Tape, number: int, x: Array, classes: int) -> None:
     pooled = avg_pool(x, 5, 3, ((0, 0), (0, 0)), count_padding=False)
     x = tape.keep(f"head{number}_pool", pooled)
     x = tape.conv(f"head{number}_bottleneck", x, 128)
     x = x.reshape(x.shape[0], -1)
     x = tape.dense(f"nn{number}", x, 1024, act="relu")
-    x = tape.dense(f"softmax{number}/pre", x, CLASSES)
+    x = tape.dense(f"softmax{number}/pre", x, classes)
     tape.keep(f"softmax{number}", jax.nn.softmax(widened(x), axis=-1))
 
 

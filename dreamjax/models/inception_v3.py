@@ -89,6 +89,7 @@ class InceptionV3(nn.Module):
 
     variant: Variant
     rules: Rules = PLAIN
+    classes: int | None = None  # of the classifier; None is the variant's
 
     @nn.compact
     def __call__(self, x: Array) -> Taps:
@@ -120,7 +121,8 @@ class InceptionV3(nn.Module):
         last = mean if self.variant.last_pool == "mean" else largest
         y = _mixed_end(tape, "mixed_10", y, last)
         y = tape.keep("pool_3", jnp.mean(y, axis=(1, 2)))
-        return tape.classify(nn.Dense(self.variant.classes, name="softmax")(y))
+        classes = self.variant.classes if self.classes is None else self.classes
+        return tape.classifier(y, classes, "softmax")
 
 
 Pool = Callable[[Array], Array]

@@ -38,6 +38,7 @@ class MobileNetV1(nn.Module):
     """The network: preprocessed images [N, H, W, 3] -> taps."""
 
     rules: Rules = PLAIN
+    classes: int = 1000
 
     @nn.compact
     def __call__(self, x: Array) -> Taps:
@@ -49,7 +50,9 @@ class MobileNetV1(nn.Module):
             y = tape.conv(f"conv_pw_{n}", y, features, act="relu6")
         pooled = jnp.mean(y, axis=(1, 2), keepdims=True)  # [N, 1, 1, 1024]
         tape.keep("global_average_pooling2d", pooled[:, 0, 0])
-        return tape.classify(Conv(1000, name="conv_preds")(pooled)[:, 0, 0])
+        if self.classes == 0:
+            return tape.taps
+        return tape.classify(Conv(self.classes, name="conv_preds")(pooled)[:, 0, 0])
 
 
 def _name(path: str) -> Layer:

@@ -77,6 +77,7 @@ class MobileNetV2(nn.Module):
 
     version: Version
     rules: Rules = PLAIN
+    classes: int = 1000
 
     @nn.compact
     def __call__(self, x: Array) -> Taps:
@@ -89,7 +90,7 @@ class MobileNetV2(nn.Module):
         if not self.version.classifier:
             return tape.taps
         y = tape.keep("avgpool", jnp.mean(y, axis=(1, 2)))
-        return tape.classify(nn.Dense(1000, name="logits")(y))
+        return tape.classifier(y, self.classes, "logits")
 
     def _block(self, tape: Tape, n: int, x: Array, outputs: int) -> Array:
         """Expand, filter each channel, project; add the input if it fits."""

@@ -187,6 +187,12 @@ class Tape:
         """A dense layer over [N, C]."""
         return self.act(name, nn.Dense(features, name=name)(x), act)
 
+    def classifier(self, x: Array, classes: int, name: str) -> Taps:
+        """Classifies x [N, C] by a dense layer, or not, for 0 classes; all taps."""
+        if classes == 0:
+            return self.taps
+        return self.classify(nn.Dense(classes, name=name)(x))
+
     def classify(self, logits: Array) -> Taps:
         """Keeps "logits" and "probabilities" [N, classes]; returns all taps."""
         self.keep("logits", logits)

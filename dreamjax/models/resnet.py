@@ -58,6 +58,7 @@ class ResNet(nn.Module):
 
     version: Version
     rules: Rules = PLAIN
+    classes: int = 1000
 
     @nn.compact
     def __call__(self, x: Array) -> Taps:
@@ -71,7 +72,7 @@ class ResNet(nn.Module):
                 y = block(tape, f"layer{stage}.{b}", y, 32 * 2**stage, stride)
             y = tape.keep(f"layer{stage}", y)
         y = tape.keep("avgpool", jnp.mean(y, axis=(1, 2)))
-        return tape.classify(nn.Dense(1000, name="fc")(y))
+        return tape.classifier(y, self.classes, "fc")
 
 
 def _basic(tape: Tape, name: str, x: Array, features: int, stride: int) -> Array:

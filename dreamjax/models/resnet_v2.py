@@ -68,6 +68,7 @@ class ResNetV2(nn.Module):
     blocks: tuple[int, int, int, int]
     whole: bool = True
     rules: Rules = PLAIN
+    classes: int = 1000
 
     @nn.compact
     def __call__(self, x: Array) -> Taps:
@@ -85,7 +86,7 @@ class ResNetV2(nn.Module):
             y = tape.keep(f"stage{stage}", y)
         y = tape.affine("batchnorm2", y)
         y = tape.keep("pool1", jnp.mean(y, axis=(1, 2)))
-        return tape.classify(nn.Dense(1000, name="dense0")(y))
+        return tape.classifier(y, self.classes, "dense0")
 
 
 def _block(

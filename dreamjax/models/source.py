@@ -171,11 +171,21 @@ def check_content(path: str | Path, source: Source, *, accept: bool = False) -> 
     """
     path = Path(path)
     what = f"weights file {str(path)!r}"
-    remedy = "Delete it, to have it downloaded again." if source.address else ""
+    remedy = _remedy(path, source)
     sha256 = _check_digest(path, source.own_digest, what, remedy)
     if not accept:
         _check_pin(source, sha256, f"{what} ({path.stat().st_size} bytes)")
     return Found(path, sha256)
+
+
+def _remedy(path: Path, source: Source) -> str:
+    """Says what to do about a file that is another; only a download may be deleted."""
+    if path.absolute().is_relative_to(weights_cache().absolute()):
+        return "Delete it, to have it downloaded again." if source.address else ""
+    return (
+        "It is not touched. Weights of your own are given by their file:"
+        " --config.model=ARCHITECTURE --config.weights=FILE."
+    )
 
 
 def by_hand(source: Source) -> str:
@@ -355,6 +365,19 @@ def _check_digest(path: Path, digest: str, what: str, remedy: str) -> str:
             f" {algorithm} {expected}{more}, found {found[algorithm]}. {remedy}".strip()
         )
     return found["sha256"]
+
+
+def digest_of(path: Path) -> str:
+    """Returns the sha256 of a file.
+
+    Raises:
+      ValueError: it cannot be read.
+    """
+    try:
+        return _digests(path, {"sha256"})["sha256"]
+    except OSError as error:
+        what = f"weights file {str(path)!r}"
+        raise ValueError(f"{what} cannot be read: {error.strerror}.") from error
 
 
 def _digests(path: Path, algorithms: Iterable[str]) -> dict[str, str]:

@@ -63,6 +63,7 @@ class VGG(nn.Module):
     ceil: bool = False
     pool: str = "max"
     rules: Rules = PLAIN
+    classes: int = 1000
 
     @nn.compact
     def __call__(self, x: Array) -> Taps:
@@ -76,7 +77,7 @@ class VGG(nn.Module):
             x = tape.keep("avgpool", adaptive_avg_pool(x, (SIDE, SIDE)))
         if self.head is None or x.shape[1:3] != (SIDE, SIDE):
             return tape.taps
-        return dense_head(tape, x)
+        return dense_head(tape, x, self.classes)
 
     def _pooled(self, x: Array) -> Array:
         padding = ceil_padding(*x.shape[1:3], 2, 2) if self.ceil else ((0, 0), (0, 0))

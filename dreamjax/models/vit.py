@@ -61,6 +61,7 @@ class VisionTransformer(nn.Module):
 
     resize: Resize
     rules: Rules = PLAIN
+    classes: int = 1000
 
     @nn.compact
     def __call__(self, x: Array) -> Taps:
@@ -78,7 +79,7 @@ class VisionTransformer(nn.Module):
         for layer in range(LAYERS):
             y = _layer(keep, f"encoder_layer_{layer}", y)
         y = _norm(keep, "ln", y)
-        return tape.classify(nn.Dense(1000, name="heads.head")(y[:, 0]))
+        return tape.classifier(y[:, 0], self.classes, "heads.head")
 
 
 class Patches(nn.Module):

@@ -1,6 +1,8 @@
 """Weights: where a folder has them, and merged strictly or not at all."""
 
-from collections.abc import Mapping
+import contextlib
+import contextvars
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,65 @@ def weights_folder() -> Path | None:
     if folder is not None and not folder.is_dir():
         raise ValueError(f"DREAMJAX_WEIGHTS={str(folder)!r} is not a folder.")
     return folder
+
+
+Shape = tuple[int, ...]
+_DRY: contextvars.ContextVar[bool] = contextvars.ContextVar("dry", default=False)
+
+
+class DoesNotFit(ValueError):
+    """Tensors that are not those of a network.
+
+    Attributes:
+      missing: name -> the shape that was expected.
+      misshapen: name -> (expected, found).
+      unused: name -> the shape that was found.
+      line: all three, in one line.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        missing: Mapping[str, Shape],
+        misshapen: Mapping[str, tuple[Shape, Shape]],
+        unused: Mapping[str, Shape],
+    ):
+        self.missing, self.misshapen = dict(missing), dict(misshapen)
+        self.unused = dict(unused)
+        lines = [f"missing   {n}: expected {s}" for n, s in missing.items()]
+        wrong = [
+            f"misshapen {n}: expected {expected}, found {found}"
+            for n, (expected, found) in misshapen.items()
+        ]
+        spare = [f"unused    {n}: found {s}" for n, s in unused.items()]
+        shown = "\n  ".join(_first(lines) + _first(wrong) + _first(spare))
+        super().__init__(f"weights of {source} do not fit the network:\n  {shown}")
+
+    @property
+    def line(self) -> str:
+        parts = {
+            "missing": [f"{n} {s}" for n, s in self.missing.items()],
+            "misshapen": [
+                f"{n} {found} for {expected}"
+                for n, (expected, found) in self.misshapen.items()
+            ],
+            "left over": [f"{n} {s}" for n, s in self.unused.items()],
+        }
+        return "; ".join(
+            f"{len(found)} {what}: {', '.join(_first(found, 8))}"
+            for what, found in parts.items()
+            if found
+        )
+
+
+@contextlib.contextmanager
+def dry_run() -> Iterator[None]:
+    """Converters, in the block, only compare names and shapes, and compute nothing."""
+    token = _DRY.set(True)
+    try:
+        yield
+    finally:
+        _DRY.reset(token)
 
 
 class Tensors:
@@ -40,7 +101,13 @@ class Tensors:
         self._left = dict(tensors)
         self._source = source
         self._leading_ones = leading_ones
-        self._problems: list[str] = []
+        self._missing: dict[str, Shape] = {}
+        self._misshapen: dict[str, tuple[Shape, Shape]] = {}
+
+    @property
+    def failed(self) -> bool:
+        """Whether what is computed from the tensors will be of no use."""
+        return _DRY.get() or bool(self._missing or self._misshapen)
 
     def take(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         """Returns the tensor `name` as it was stored and crosses it off.
@@ -53,13 +120,11 @@ class Tensors:
             extra = (1,) * (found.ndim - len(shape))
             found = found.reshape(shape) if found.shape == (*extra, *shape) else found
         if found is None:
-            self._problems.append(f"missing   {name}: expected {shape}")
-            return np.zeros(shape)
+            self._missing[name] = tuple(map(int, shape))
+            return np.broadcast_to(np.float32(0), shape)
         if found.shape != shape:
-            self._problems.append(
-                f"misshapen {name}: expected {shape}, found {found.shape}"
-            )
-            return np.zeros(shape)
+            self._misshapen[name] = tuple(map(int, shape)), found.shape
+            return np.broadcast_to(np.float32(0), shape)
         return found
 
     def ignore(self, suffix: str) -> None:
@@ -68,17 +133,10 @@ class Tensors:
             del self._left[name]
 
     def finish(self) -> None:
-        """Raises ValueError listing every missing, misshapen and unused tensor."""
-        unused = [
-            f"unused    {name}: found {array.shape}"
-            for name, array in self._left.items()
-        ]
-        if self._problems or unused:
-            lines = _first(self._problems) + _first(unused)
-            raise ValueError(
-                f"weights of {self._source} do not fit the network:\n  "
-                + "\n  ".join(lines)
-            )
+        """Raises DoesNotFit listing every missing, misshapen and unused tensor."""
+        unused = {name: array.shape for name, array in self._left.items()}
+        if self._missing or self._misshapen or unused:
+            raise DoesNotFit(self._source, self._missing, self._misshapen, unused)
 
 
 def _first(lines: list[str], limit: int = 30) -> list[str]:

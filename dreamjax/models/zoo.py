@@ -58,6 +58,18 @@ ARCHITECTURES: dict[str, str] = {architecture(name): name for name in reversed(P
 """Architecture -> name of the weight set that stands for it."""
 
 
+def ports_of(name: str) -> tuple[Port, ...]:
+    """Returns the ports of an architecture's whole networks, or the one that is named.
+
+    Raises:
+      ValueError: an unknown name, with a near one.
+    """
+    if name in ARCHITECTURES:
+        ports = [port for n, port in PORTS.items() if architecture(n) == name]
+        return tuple(port for port in ports if port.record.labels) or tuple(ports)
+    return (find_port(name),)
+
+
 def find_port(name: str) -> Port:
     """Returns the port called `name`: a weight set, or an architecture.
 

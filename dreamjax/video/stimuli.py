@@ -20,7 +20,7 @@ from dreamjax.match import (
     match_spectrum,
     phase_scrambled,
 )
-from dreamjax.models import load
+from dreamjax.models import load_configured
 from dreamjax.models.model import Model
 from dreamjax.paths import given_path
 from dreamjax.stimuli import statistics_table, write_csv
@@ -88,7 +88,7 @@ def make_stimuli(
     require(len(set(names)) == len(names), "grades", own["grades"], allowed)
     config = {name: value for name, value in config.items() if name not in OWN}
     workdir = given_path("workdir", workdir)
-    model = load(config["model"]) if model is None else model
+    model = load_configured(config) if model is None else model
     made = run_video(config, workdir / "dream", model=model, report=report)
     source = open_clip(config["image"])
     clip = scaled(source, config["longest"], panorama=config["panorama"])

@@ -12,9 +12,13 @@ A pickle is a program, and a checkpoint comes from the network. It is therefore 
 given to `pickle.Unpickler` but run by a machine of some thirty instructions
 (`_unpickle`) that can build numbers, strings, containers and descriptions of tensors:
 it imports nothing and calls nothing but the functions in the table at the foot of this
-module. Restricting `pickle.Unpickler.find_class` stops foreign code as well, but not a
-1 MB file of nested tuples used as a dictionary key (hashing it overflows the C stack
-and kills the process), nor a 9-byte one whose memo index allocates gigabytes.
+module. Any other class or function that the pickle names (a Namespace with a training's
+arguments, a NumPy scalar, a date) is inert: a description that is carried along and
+dropped, of which only the tensors inside are kept.
+
+Restricting `pickle.Unpickler.find_class` stops foreign code as well, but not a 1 MB
+file of nested tuples used as a dictionary key (hashing it overflows the C stack and
+kills the process), nor a 9-byte one whose memo index allocates gigabytes.
 
 Tensors stay descriptions until the wanted mapping is known, so an optimizer's state
 in the same file costs nothing.
@@ -28,9 +32,9 @@ import pickletools
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -38,6 +42,7 @@ import numpy as np
 from dreamjax.errors import choose
 from dreamjax.models.formats.refuse import first_bytes, map_file, reading
 
+KIND = "a PyTorch checkpoint (.pth or .pt, zip or legacy format)"
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 _WRAPPERS = ("state_dict", "model")
@@ -60,6 +65,14 @@ class _Global:
     name: str
 
 
+@dataclasses.dataclass(eq=False)
+class _Inert:
+    """An object of a class that is not loaded: what would have been put into it."""
+
+    name: str
+    parts: dict[Any, Any] = dataclasses.field(default_factory=dict)
+
+
 @dataclasses.dataclass(frozen=True)
 class _Storage:
     """A run of `count` elements in the file, not read yet."""
@@ -77,6 +90,42 @@ class _Tensor:
     offset: int
     size: tuple[int, ...]
     stride: tuple[int, ...]
+
+
+class TorchFile(NamedTuple):
+    """A checkpoint whose tensors are described and not read yet.
+
+    Attributes:
+      shapes: of all tensors by their dotted names, those of optimizers included.
+      foreign: names in the pickle that were not loaded, such as "argparse.Namespace".
+      read: names -> arrays.
+    """
+
+    shapes: dict[str, tuple[int, ...]]
+    foreign: tuple[str, ...]
+    read: Callable[[Iterable[str]], dict[str, np.ndarray]]
+
+
+def open_torch_file(path: str | Path) -> TorchFile:
+    """Describes all tensors of a PyTorch checkpoint, whatever is around them.
+
+    Args:
+      path: as of `read_torch_file`. A file of a whole module, not of its state dict,
+        has names with "_modules", "_parameters" and "_buffers" in them.
+
+    Raises:
+      ValueError: as `read_torch_file`, but for what `key` is about.
+    """
+    with reading(path, KIND):
+        top, read, foreign, limit = _open(path)
+        tensors = _some(_flatten(_top(top)), foreign)
+
+    def arrays(names: Iterable[str]) -> dict[str, np.ndarray]:
+        with reading(path, KIND):
+            return _arrays({name: tensors[name] for name in names}, read, limit)
+
+    shapes = {name: tensor.size for name, tensor in tensors.items()}
+    return TorchFile(shapes, foreign, arrays)
 
 
 def read_torch_file(path: str | Path, key: str | None = None) -> dict[str, np.ndarray]:
@@ -97,27 +146,37 @@ def read_torch_file(path: str | Path, key: str | None = None) -> dict[str, np.nd
 
     Raises:
       ValueError: naming the file and what is wrong with it: it is absent, damaged,
-        no checkpoint, TorchScript, big-endian, holds no tensor, or its pickle names
-        something other than tensors (that name is in the message); or `key` is none
-        of its entries, or is needed because both wrappers are there.
+        no checkpoint, TorchScript, big-endian, or holds no tensor (what its pickle
+        names instead is in the message); or `key` is none of its entries, or is needed
+        because both wrappers are there.
     """
-    with reading(
-        path,
-        "a PyTorch checkpoint (.pth or .pt, zip or legacy format, tensors only)",
-    ):
-        data = map_file(path)
-        if data[:4] == b"PK\x03\x04":
-            top, read = _open_zip(data, Path(path))
-        else:
-            top, read = _open_legacy(data)
-        limit = _EXPANSION * len(data) + _SPARE_BYTES
-        return _arrays(_select(top, key), read, limit)
+    with reading(path, KIND):
+        top, read, foreign, limit = _open(path)
+        return _arrays(_some(_select(top, key), foreign), read, limit)
+
+
+def _open(path: str | Path) -> tuple[Any, "_Reader", tuple[str, ...], int]:
+    """Returns the object, a reader of storages, foreign names, the most bytes."""
+    data = map_file(path)
+    if data[:4] == b"PK\x03\x04":
+        top, read, foreign = _open_zip(data, Path(path))
+    else:
+        top, read, foreign = _open_legacy(data)
+    return top, read, foreign, _EXPANSION * len(data) + _SPARE_BYTES
 
 
 # The pickle machine.
 
 
-def _unpickle(stream: Any) -> tuple[Any, dict[str, _Storage]]:
+class _Unpickled(NamedTuple):
+    """An object, every storage that its pickle mentions by key, and foreign names."""
+
+    top: Any
+    storages: dict[str, _Storage]
+    foreign: tuple[str, ...]
+
+
+def _unpickle(stream: Any) -> _Unpickled:
     """Runs one pickle of `stream` up to its STOP, in time linear in its length.
 
     Mappings become dicts, `torch.Size` a tuple, a device its name; attributes set on an
@@ -126,11 +185,8 @@ def _unpickle(stream: Any) -> tuple[Any, dict[str, _Storage]]:
     Args:
       stream: has `read`, `readline` and `tell`; is left just behind the STOP.
 
-    Returns:
-      The object, and every storage that the pickle mentions, by key.
-
     Raises:
-      ValueError: an instruction or a name outside the tables, or a damaged pickle.
+      ValueError: an instruction that is not known here, or a damaged pickle.
     """
     try:
         return _run(stream)
@@ -138,8 +194,9 @@ def _unpickle(stream: Any) -> tuple[Any, dict[str, _Storage]]:
         raise ValueError("its pickle is damaged.") from error
 
 
-def _run(stream: Any) -> tuple[Any, dict[str, _Storage]]:
+def _run(stream: Any) -> _Unpickled:
     storages: dict[str, _Storage] = {}
+    foreign: dict[str, None] = {}
     stack: list[Any] = []
     marks: list[int] = []
     memo: dict[int, Any] = {}
@@ -159,7 +216,7 @@ def _run(stream: Any) -> tuple[Any, dict[str, _Storage]]:
             case "STOP":
                 if len(stack) != 1 or marks:
                     raise ValueError("its pickle is damaged.")
-                return stack[0], storages
+                return _Unpickled(stack[0], storages, tuple(foreign))
             case "NONE":
                 stack.append(None)
             case "NEWTRUE" | "NEWFALSE":
@@ -168,26 +225,28 @@ def _run(stream: Any) -> tuple[Any, dict[str, _Storage]]:
                 "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT"
                 | "BINUNICODE" | "SHORT_BINUNICODE" | "BINUNICODE8"
                 | "BINSTRING" | "SHORT_BINSTRING"  # written by Python 2
+                | "LONG4" | "BINBYTES" | "SHORT_BINBYTES" | "BINBYTES8" | "BYTEARRAY8"
             ):  # fmt: skip
                 stack.append(argument)
             case "MARK":
                 marks.append(len(stack))
             case "EMPTY_DICT":
                 stack.append({})
-            case "EMPTY_LIST":
+            case "EMPTY_LIST" | "EMPTY_SET":  # no tensor is in a set
                 stack.append([])
             case "EMPTY_TUPLE":
                 stack.append(())
-            case "TUPLE":
+            case "TUPLE" | "FROZENSET":
                 stack.append(tuple(pop_to_mark()))
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
                 marks.append(len(stack) - int(opcode.name[-1]))
                 if marks[-1] < 0:
                     raise ValueError("its pickle is damaged.")
                 stack.append(tuple(pop_to_mark()))
-            case "APPEND" | "APPENDS":
+            case "APPEND" | "APPENDS" | "ADDITEMS":
                 items = [stack.pop()] if opcode.name == "APPEND" else pop_to_mark()
-                _expect(stack[-1], list, "a list to append to").extend(items)
+                if type(stack[-1]) is not _Inert:
+                    _expect(stack[-1], list, "a list to append to").extend(items)
             case "SETITEM":
                 value, key = stack.pop(), stack.pop()
                 _set_items(stack[-1], [(key, value)])
@@ -203,22 +262,27 @@ def _run(stream: Any) -> tuple[Any, dict[str, _Storage]]:
             case "BINGET" | "LONG_BINGET":
                 stack.append(memo[argument])
             case "GLOBAL":
-                stack.append(_global(*argument.split(" ", 1)))
+                stack.append(_global(*argument.split(" ", 1), foreign))
             case "STACK_GLOBAL":
                 name, module = stack.pop(), stack.pop()
-                stack.append(
-                    _global(
-                        _expect(module, str, "a module name"),
-                        _expect(name, str, "a name"),
-                    )
-                )
+                _expect(module, str, "a module name")
+                stack.append(_global(module, _expect(name, str, "a name"), foreign))
             case "REDUCE":
                 arguments = _expect(stack.pop(), tuple, "arguments")
-                function = _expect(stack.pop(), _Global, "a function").name
-                stack.append(_call(function, arguments))
+                stack.append(_reduce(stack.pop(), arguments))
+            case "NEWOBJ" | "NEWOBJ_EX":
+                if opcode.name == "NEWOBJ_EX":
+                    _expect(stack.pop(), dict, "keyword arguments")
+                _expect(stack.pop(), tuple, "arguments")
+                kind = _expect(stack.pop(), _Global, "a class").name
+                stack.append({} if kind in _DICTS else _Inert(kind))
             case "BUILD":
-                _expect(stack.pop(), dict, "attributes")
-                _expect(stack[-1], dict, "an OrderedDict with attributes")
+                state = stack.pop()
+                if type(stack[-1]) is _Inert:
+                    _build(stack[-1], state)
+                else:
+                    _expect(state, dict, "attributes")
+                    _expect(stack[-1], dict, "an OrderedDict with attributes")
             case "BINPERSID":
                 storage = _storage(stack.pop())
                 if storages.setdefault(storage.key, storage) != storage:
@@ -240,13 +304,32 @@ def _instructions(stream: Any) -> Iterator[tuple[Any, Any, int]]:
         raise ValueError(f"its pickle is damaged or cut off ({reason}).") from error
 
 
-def _global(module: str, name: str) -> _Global:
+def _global(module: str, name: str, foreign: dict[str, None]) -> _Global:
+    """Returns a name, which is noted as foreign where it is none of the tables'."""
     full = f"{module}.{name}"
-    if full in _FUNCTIONS or full in _STORAGES:
-        return _Global(full)
-    raise ValueError(
-        f"its pickle names {_short(full)}, which is no tensor and is not loaded."
-    )
+    if full not in _FUNCTIONS and full not in _STORAGES:
+        foreign[full] = None
+    return _Global(full)
+
+
+def _reduce(function: Any, arguments: tuple) -> Any:
+    """What calling `function` makes: one of the table's, else an inert object."""
+    if type(function) is _Inert:
+        return _Inert(function.name)
+    name = _expect(function, _Global, "a function").name
+    if name in _FUNCTIONS or name in _STORAGES:
+        return _call(name, arguments)
+    if name == "copyreg.__newobj__" or name == "copy_reg._reconstructor":
+        kind = arguments[0] if arguments else None
+        return _Inert(kind.name if type(kind) is _Global else name)
+    return _Inert(name)
+
+
+def _build(target: _Inert, state: Any) -> None:
+    """Keeps what is put into an inert object where it has names; slots come second."""
+    for part in state if type(state) is tuple else (state,):
+        if type(part) is dict:
+            _set_items(target.parts, part.items())
 
 
 def _short(text: str) -> str:
@@ -268,11 +351,19 @@ def _natural(value: Any, what: str) -> int:
 
 
 def _set_items(target: Any, items: Any) -> None:
-    """Sets items; keys whose hash an attacker can choose (or nest) are refused."""
+    """Sets items whose keys name them: strings and small integers.
+
+    No other key is hashed, since an attacker could choose its hash, or nest it. Those
+    that occur (numbers, an address in an old optimizer, an inert object) name no
+    weights: their items are dropped.
+    """
+    if type(target) is _Inert:
+        target = target.parts
     _expect(target, dict, "a mapping")
     for key, value in items:
-        if type(key) is not str and abs(_expect(key, int, "a mapping's key")) >> 31:
-            raise ValueError("its pickle has an integer key beyond 2^31.")
+        if type(key) in _UNNAMED or (type(key) is int and abs(key) >> 31):
+            continue
+        _expect(key, (str, int), "a mapping's key")
         target[key] = value
 
 
@@ -320,6 +411,19 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> _T
     return _Tensor(storage, offset, size, stride)
 
 
+def _default_dict(*_: Any) -> dict:
+    """A `defaultdict` or `Counter`; what it makes of a missing key is left out."""
+    return {}
+
+
+def _of_type(function: Any, _: Any, arguments: Any, *__: Any) -> Any:
+    """A tensor of a subclass, as the function of a plain one makes it."""
+    name = _expect(function, _Global, "a function").name
+    if _FUNCTIONS.get(name, (None,))[0] is _of_type:
+        raise ValueError(f"its pickle gives {name} to itself.")
+    return _reduce(function, _expect(arguments, tuple, "arguments"))
+
+
 def _parameter(tensor: Any, *_: Any) -> _Tensor:
     return _expect(tensor, _Tensor, "a parameter's tensor")
 
@@ -353,7 +457,7 @@ def _storage(reference: Any) -> _Storage:
 _Reader = Callable[[_Storage], memoryview]
 
 
-def _open_zip(data: mmap.mmap, path: Path) -> tuple[Any, _Reader]:
+def _open_zip(data: mmap.mmap, path: Path) -> tuple[Any, _Reader, tuple[str, ...]]:
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
@@ -387,8 +491,8 @@ def _open_zip(data: mmap.mmap, path: Path) -> tuple[Any, _Reader]:
             known[storage.key] = _record(data, entries, f"{root}data/{storage.key}")
         return known[storage.key]
 
-    top, _ = _unpickle(io.BytesIO(_record(data, entries, pickles[0])))
-    return top, read
+    unpickled = _unpickle(io.BytesIO(_record(data, entries, pickles[0])))
+    return unpickled.top, read, unpickled.foreign
 
 
 def _record(
@@ -411,18 +515,20 @@ def _record(
     return record
 
 
-def _open_legacy(data: mmap.mmap) -> tuple[Any, _Reader]:
+def _open_legacy(data: mmap.mmap) -> tuple[Any, _Reader, tuple[str, ...]]:
     if data[:1] != b"\x80":
         raise ValueError(first_bytes(data[:64]))
-    if _unpickle(data)[0] != _MAGIC:
-        raise ValueError("it is a pickle, but not one that torch.save wrote.")
-    if _unpickle(data)[0] != _PROTOCOL:
+    first = _unpickle(data)
+    if first.top != _MAGIC:
+        names = f" (it names {_short(first.foreign[0])})" if first.foreign else ""
+        raise ValueError(f"it is a pickle, but not one that torch.save wrote{names}.")
+    if _unpickle(data).top != _PROTOCOL:
         raise ValueError(f"its legacy protocol is not {_PROTOCOL}.")
-    system = _expect(_unpickle(data)[0], dict, "the writer's system")
+    system = _expect(_unpickle(data).top, dict, "the writer's system")
     if system.get("little_endian") is not True:
         raise ValueError("its byte order is not little-endian.")
-    top, storages = _unpickle(data)
-    keys = _expect(_unpickle(data)[0], list, "the storage keys")
+    top, storages, foreign = _unpickle(data)
+    keys = _expect(_unpickle(data).top, list, "the storage keys")
 
     view = memoryview(data)
     position = data.tell()
@@ -449,7 +555,7 @@ def _open_legacy(data: mmap.mmap) -> tuple[Any, _Reader]:
             raise ValueError(f"storage {_short(storage.key)} is missing.")
         return known[storage.key]
 
-    return top, read
+    return top, read, foreign
 
 
 # From the object to arrays.
@@ -457,9 +563,7 @@ def _open_legacy(data: mmap.mmap) -> tuple[Any, _Reader]:
 
 def _select(top: Any, key: str | None) -> dict[str, _Tensor]:
     """The tensors of the wanted entry, by dotted name."""
-    _expect(top, (dict, _Tensor, list, tuple), "the checkpoint")
-    if type(top) is not dict:
-        raise ValueError(f"it holds a {type(top).__name__.strip('_')}, not a mapping.")
+    top = _top(top)
     if key is not None:
         mappings = [k for k, v in top.items() if type(v) is dict and type(k) is str]
         tensors = _flatten(top[choose("key", key, mappings)])
@@ -469,14 +573,33 @@ def _select(top: Any, key: str | None) -> dict[str, _Tensor]:
         if len(inner) > 1:
             raise ValueError(f"key=None is ambiguous. Allowed: {', '.join(inner)}.")
         tensors = next(iter(inner.values())) if inner else _flatten(top)
+    return tensors
+
+
+def _top(top: Any) -> dict[Any, Any]:
+    """The mapping that a checkpoint is; of a whole module what is inside it."""
+    if type(top) is _Inert:
+        return top.parts
+    _expect(top, (dict, _Tensor, list, tuple), "the checkpoint")
+    if type(top) is not dict:
+        raise ValueError(f"it holds a {type(top).__name__.strip('_')}, not a mapping.")
+    return top
+
+
+def _some(tensors: dict[str, _Tensor], foreign: Sequence[str]) -> dict[str, _Tensor]:
+    """The tensors, if there are any."""
     if not tensors:
-        raise ValueError("it holds no tensor.")
+        names = ", ".join(map(_short, foreign[:5]))
+        raise ValueError(
+            "it holds no tensor"
+            + (f"; its pickle names {names}, which is not loaded." if names else ".")
+        )
     return tensors
 
 
 def _flatten(mapping: dict) -> dict[str, _Tensor]:
     tensors: dict[str, _Tensor] = {}
-    for count, (name, value) in enumerate(_walk(mapping)):
+    for count, (name, value) in enumerate(_walk(mapping, set())):
         if count > _MAX_ENTRIES:
             raise ValueError(f"it has more than {_MAX_ENTRIES} entries.")
         if type(value) is _Tensor:
@@ -486,10 +609,21 @@ def _flatten(mapping: dict) -> dict[str, _Tensor]:
     return tensors
 
 
-def _walk(value: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Every value inside `value`, itself first, with its dotted name."""
+def _walk(
+    value: Any, met: set[int], name: str = "", depth: int = 0
+) -> Iterator[tuple[str, Any]]:
+    """Every value inside `value`, itself first, with its dotted name.
+
+    What is inside an inert object (a module, a Namespace) is met once: such objects may
+    refer to each other in circles.
+    """
     yield name, value
-    if type(value) is dict:
+    if type(value) is _Inert:
+        if id(value) in met:
+            return
+        met.add(id(value))
+        items = value.parts.items()
+    elif type(value) is dict:
         items = value.items()
     elif type(value) in (list, tuple):
         items = enumerate(value)
@@ -501,7 +635,7 @@ def _walk(value: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, Any
         path = f"{name}.{key}" if depth else str(key)
         if len(path) > _MAX_NAME:
             raise ValueError(f"it has a name of more than {_MAX_NAME} characters.")
-        yield from _walk(child, path, depth + 1)
+        yield from _walk(child, met, path, depth + 1)
 
 
 def _arrays(
@@ -539,6 +673,11 @@ def _array(tensor: _Tensor, read: _Reader) -> np.ndarray:
     return np.array(view != 0 if storage.dtype == np.bool_ else view, order="C")
 
 
+_UNNAMED = (bool, float, bytes, type(None), _Inert, _Global)
+"""Types of a mapping's keys whose items are dropped."""
+_DICTS = ("collections.OrderedDict", "collections.defaultdict", "collections.Counter")
+"""Classes whose objects are kept as plain mappings."""
+
 _STORAGES: dict[str, np.dtype] = {
     f"torch.{name}Storage": np.dtype(dtype)
     for name, dtype in {
@@ -563,4 +702,8 @@ _FUNCTIONS: dict[str, tuple[Callable[..., Any], int, int]] = {
     "torch._utils._rebuild_tensor": (_tensor, 4, 4),
     "torch._utils._rebuild_tensor_v2": (_tensor, 6, 7),
     "torch._utils._rebuild_parameter": (_parameter, 3, 3),
+    "torch._utils._rebuild_parameter_with_state": (_parameter, 4, 4),
+    "torch._tensor._rebuild_from_type_v2": (_of_type, 4, 4),
+    "collections.defaultdict": (_default_dict, 0, 1),
+    "collections.Counter": (_default_dict, 0, 1),
 }
