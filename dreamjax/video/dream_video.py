@@ -327,6 +327,8 @@ def _dream(
             start = frame if last is None else _start(frame, last, pair, settings)
             fresh = pair is None or pair.cut or _independent(settings)
             stays, ripe = _settled(frame, None if fresh else last, pair, settings)
+            if stays.max() > 0:  # there the next dream begins with all of the last one
+                start = _kept(start, frame, last, pair, stays, settings)
             if stays.min() < 1:
                 dreamed = dream_frame(start, number, fresh)
                 compiling.end(bar)
