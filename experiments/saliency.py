@@ -16,16 +16,13 @@ stands in it, as its text `saliency`.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 from absl import flags
-from PIL import Image
 
 from dreamjax.build import picture_path
 from dreamjax.cache import use_compile_cache
 from dreamjax.cli import image_size, launch, path_flag
+from dreamjax.figures.map_files import TEXT, free_stem
 from dreamjax.figures.maps import (
     class_maps,
     class_name,
@@ -33,8 +30,6 @@ from dreamjax.figures.maps import (
 )
 from dreamjax.files import write_bytes
 from dreamjax.images import load_image, png_bytes
-from dreamjax.inputs import path_names
-from dreamjax.json_file import loads
 from dreamjax.labels import class_index
 from dreamjax.models.layers import RULES
 from experiments.network import network_flags
@@ -46,7 +41,6 @@ TARGET = flags.DEFINE_string("target", None, "A class; the most likely if not gi
 SIZE = flags.DEFINE_list("size", None, "Height,width in pixels; the network's own.")
 OUT = path_flag("out", "results/runs/saliency", "Folder.")
 SHOWN = 5  # classes
-TEXT = "saliency"  # keyword of the text in a map that says what it was made of
 
 
 def main(arguments: list[str]) -> int:
@@ -77,43 +71,6 @@ def main(arguments: list[str]) -> int:
         data = png_bytes(drawn, {TEXT: json.dumps(about)})
         print(write_bytes(OUT.value / f"{stem}{end}", data))
     return 0
-
-
-def free_stem(
-    folder: Path, picture: Path, ends: Sequence[str], about: Mapping[str, Any]
-) -> str:
-    """Returns what the maps of a picture are called, so that none replaces another's.
-
-    The picture's name; where maps of the same picture under other settings have that
-    name, the settings too; where those of another picture have it, as many folders
-    before it as it takes.
-
-    Args:
-      folder: of the maps.
-      picture: its file.
-      ends: what follows in the names of the maps.
-      about: what the maps are made of.
-    """
-    settings = f"{about['network']}_{'x'.join(map(str, about['size']))}"
-    for name in path_names(picture):
-        for stem in (name, f"{name}_{settings}"):
-            paths = [folder / f"{stem}{end}" for end in ends]
-            there = [_about(path) for path in paths if path.exists()]
-            if all(other == about for other in there):
-                return stem
-            if any(other.get("picture") != about["picture"] for other in there):
-                break
-    raise AssertionError  # names do not end
-
-
-def _about(path: Path) -> dict[str, Any]:
-    """Returns what a map was made of, as far as it says so."""
-    try:
-        with Image.open(path, formats=("PNG",)) as file:
-            found = loads(file.text.get(TEXT, "{}"))
-    except (OSError, ValueError, SyntaxError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 
+from dreamjax.figures.map_files import TEXT, free_stem
 from dreamjax.images import png_bytes
-from experiments.saliency import TEXT, free_stem
 
 ENDS = ("_3_saliency.png", "_3_gradcam.png")
 
