@@ -128,9 +128,9 @@ def disagreement(
     for _ in range(CHECKED):
         ours.step()
         apart.append([])
-        for found, setting in zip(
-            ours.images().reshape(start.shape), theirs, strict=True
-        ):
+        # The images that both go on from; what is shown is after a full cycle.
+        images = np.clip(ours.params()[:, 0] + 0.5, 0, 1)
+        for found, setting in zip(images.reshape(start.shape), theirs, strict=True):
             setting.step()
             expected = setting.x.numpy().transpose(0, 2, 3, 1)
             moved = np.linalg.norm(expected - 0.5)
