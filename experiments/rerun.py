@@ -72,7 +72,8 @@ def main(arguments: list[str]) -> int:
     check_code(config, {name: flag.value for name, flag in OWN.items()})
     check_members(recipe)
     told = {**recipe.get("pictures", {}), **recipe.get(KEY, {}).get("files", {})}
-    for line in check_files(config, told):
+    named = {**config, "weights": ""} if WEIGHTS.value else config  # the user's own
+    for line in check_files(named, told):
         print(line)
     use_compile_cache()
     model = network_of(recipe, WEIGHTS.value)

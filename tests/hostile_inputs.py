@@ -106,6 +106,12 @@ def recipes(folder):
         yield f"target {path!r}", recipe(**reads), own
     for path in ("/dev/zero.json", str(folder / "fifo.json"), "/dev/zero/a.json"):
         yield f"color {path!r}", recipe(color=path), own
+    for path in ("/dev/zero", str(fifo), "/etc/passwd", str(folder)):
+        zoo = {"model": "efficientnet_lite0", "weights": path}
+        yield f"weights {path!r}", recipe(**zoo), None
+    for path in ("/dev/zero", str(folder / "fifo.json"), "/etc/passwd"):
+        zoo = {"model": "efficientnet_lite0", "labels": path}
+        yield f"labels {path!r}", recipe(**zoo), None
     for change in test_hostile.SHAPES:
         yield f"recipe {change!r:.60}", {**recipe(), **change}, own
     yield "unknown key", recipe(steps_=3), own

@@ -18,15 +18,26 @@ from dreamjax.deepdream.config import NOISE
 from dreamjax.deepdream.studio import PHOTO
 from dreamjax.fields import ARRAY
 from dreamjax.inputs import READABLE
+from dreamjax.models.own import split_key
 from dreamjax.params.image import STARTS
 
 NO_FILES = {*PHOTOS, *STARTS, NO_IMAGE, NOISE, PHOTO}
+
+
+WEIGHTS = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".safetensors", ".h5", ".hdf5")
+WEIGHTS += (".keras", ".npz", ".msgpack", ".caffemodel", ".pb", ".params", ".json")
+ENDINGS = {"color": (".json",), "labels": (".txt", ".json"), "weights": WEIGHTS}
+"""Key -> the endings that its file may have; of other keys, those of pictures."""
 
 
 def files_of(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yields (key, name) of each file that a checked config names."""
     if config["color"].endswith(".json"):
         yield "color", config["color"]
+    if config.get("weights"):
+        yield "weights", split_key(config["weights"])[0]
+    if config.get("labels"):
+        yield "labels", config["labels"]
     named = [(key, config[key]) for key in ("start", "image", "mask") if key in config]
     for key in PICTURES:
         named += [(f"hparams.{key}", name) for name in config["hparams"][key]]
@@ -51,7 +62,7 @@ def check_files(config: Mapping[str, Any], digests: Mapping[str, str]) -> list[s
                 f"{told[:80]}…, a picture that was given as an array in Python: it"
                 " cannot be made again from the recipe alone."
             )
-        endings = (".json",) if key == "color" else READABLE
+        endings = ENDINGS.get(key, READABLE)
         if Path(name).suffix.lower() not in endings:
             raise ValueError(f"{told}, which does not end in {', '.join(endings)}.")
         try:
@@ -64,7 +75,7 @@ def check_files(config: Mapping[str, Any], digests: Mapping[str, str]) -> list[s
         if not stat.S_ISREG(found.st_mode):
             raise ValueError(f"{told}, which is no regular file.")
         require_cap(key, repr(name), found.st_size, "file")
-        if name not in digests:
+        if name not in digests and key != "weights":  # their digest is the network's
             lines.append(f"note: {key}={name!r}: its content was not recorded")
     return lines
 
