@@ -385,12 +385,12 @@ def write_sheet_run(workdir: Path, sheet: bytes) -> None:
         if np.isfinite(score):
             scores.setdefault(row["step"], []).append(score)
     curves = {
-        f"sheet/score_{name}": {
+        f"all/score_{name}": {
             step: float(np.quantile(scores[step], part)) for step in sorted(scores)
         }
         for name, part in QUANTILES.items()
     }
-    write_events(workdir / "tb" / SHEET, curves, {}, {"sheet": sheet})
+    write_events(workdir / "tb" / SHEET, curves, {}, {"all/sheet": sheet})
 
 
 def where_to_look(runs: int) -> list[str]:

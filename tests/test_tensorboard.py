@@ -87,11 +87,11 @@ def test_c8_the_sheet_has_a_picture_and_quantiles(board):
     sheet = board[0].GetAccumulator("0 sheet")
     tv = [one["tv"] for one in hparams()]
     for name, part in (("q10", 0.1), ("q50", 0.5), ("q90", 0.9), ("max", 1)):
-        events = sheet.Tensors(f"sheet/score_{name}")
+        events = sheet.Tensors(f"all/score_{name}")
         assert [event.step for event in events] == [8, 16]
         value = events[-1].tensor_proto.float_val[0]
         assert value == pytest.approx(16 * np.quantile(tv, part), rel=1e-5)
-    (event,) = sheet.Tensors("sheet")
+    (event,) = sheet.Tensors("all/sheet")
     data = event.tensor_proto.string_val[2]
     assert Image.open(io.BytesIO(data)).size == (8, 8)
 
