@@ -1,16 +1,22 @@
-"""Breaks a sweep in every way that we can think of, and counts what was lost.
+"""Breaks what dreamjax makes in every way that we can think of; counts what was lost.
 
-    python -m benchmarks.faults [--kills 12] [--seed 0]
+    python -m benchmarks.faults [--parts points,signals,damage,random] [--kills 12]
 
-A sweep of a tiny network is made once in peace. Then copies of it are killed at random
-moments and started again until they end, get their files flipped, cut and deleted,
-run out of disk, and are written by two processes at once. In the end each must have
-the same pictures to the last bit and the same log. Needs Linux; the full disk is a
-small tmpfs where mounting is allowed and skipped where it is not.
+Each command is made once in peace, at toy size. Then copies of it die at chosen points
+and at random moments, get signals once and twice, get each of their files cut, flipped,
+emptied, deleted and swapped with a sibling, run out of disk, and are written by two
+processes at once. Each is started again, and must end with the same pictures, numbers,
+log and TensorBoard events as in peace, or refuse with a line that names the file.
+
+What else may come of it is counted: *lost* is another outcome that a line told of,
+*silent* another outcome without a word. The exit status is 1 where there is either.
+Needs Linux; the full disk is a small tmpfs where mounting is allowed and skipped where
+it is not.
 """
 
 import argparse
 import contextlib
+import io
 import os
 import random
 import re
@@ -20,16 +26,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks import fault_commands as commands
+from dreamjax import block as blocks
+from dreamjax import checkpoint
+from dreamjax.interrupt import Interrupted
 from dreamjax.plan import read_plan
 from dreamjax.shards import read_result, result_path
 
 REPO = Path(__file__).resolve().parent.parent
+PARTS = ("points", "signals", "damage", "random")
 SWEEP = """
 import sys
 from dreamjax.cache import use_compile_cache
@@ -43,6 +55,22 @@ except (Interrupted, ValueError) as error:
     print(error)
     sys.exit(1)
 """
+POINTS = (
+    "dreamjax.logbook:EventFile.flush",
+    "dreamjax.logbook:Logbook.log",
+    "dreamjax.logbook:Logbook.pictures",
+    "dreamjax.logbook:Logbook.finish",
+    "dreamjax.shards:write_result",
+    "dreamjax.seeds:add_finals",
+    "dreamjax.seeds:write_text",
+    "dreamjax.runner:compare_seeds",
+    "dreamjax.runner:merge_metrics",
+    "dreamjax.report.artifacts:write_picture",
+    "dreamjax.report.artifacts:write_sheet_run",
+    "dreamjax.report.artifacts:write_page",
+)
+"""Functions of a sweep after whose return it dies; files that take their place, by
+number, are further points of all commands."""
 
 
 class Fault(NamedTuple):
@@ -51,14 +79,296 @@ class Fault(NamedTuple):
     Attributes:
       name: of the fault.
       tried: how often.
-      lost: pictures that are not the same in the end.
+      lost: what is not the same in the end, though a line told of it.
+      silent: what is not the same in the end, without a word.
       note: what else there is to say.
     """
 
     name: str
     tried: int
     lost: int
+    silent: int
     note: str
+
+
+# What comes of a fault.
+
+
+def verdict(
+    expected: Mapping[str, Any],
+    folder: Path,
+    again: Callable[[], None],
+    harmed: str = "",
+) -> str:
+    """Starts a command again on a harmed folder; returns what came of it.
+
+    Args:
+      expected: the outcome in peace.
+      folder: that was harmed.
+      again: the command.
+      harmed: names of the files that were; a refusal must give one of them.
+
+    Returns:
+      "same"; "refused", by name; "fewer", of the pictures of the course in TensorBoard,
+      and told; "lost", another outcome that was told; or "silent".
+    """
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            again()
+    except ValueError as error:
+        named = harmed and any(name in str(error) for name in harmed.split())
+        return "refused" if named else f"lost: {error}"
+    found = commands.outcome(folder)
+    names = commands.difference(dict(expected), found)
+    if not names:
+        return "same"
+    if "pictures are lost" in said.getvalue() and commands.only_pictures_of_the_course(
+        dict(expected), found, names
+    ):
+        return "fewer"
+    told = any(word in said.getvalue() for word in ("damaged", "made again", "missing"))
+    return f"{'lost' if told else 'silent'}: {', '.join(names)}"
+
+
+def counted(name: str, verdicts: Mapping[str, str]) -> Fault:
+    """Returns a line of the table; prints each case that went wrong."""
+    kinds = Counter(found.split(":")[0] for found in verdicts.values())
+    for case, found in verdicts.items():
+        if found.startswith(("lost", "silent")):
+            print(f"{name}, {case}: {found}", file=sys.stderr)
+    shown = ("same", "refused", "fewer")
+    note = ", ".join(f"{kinds[kind]} {kind}" for kind in shown if kinds[kind])
+    return Fault(name, len(verdicts), kinds["lost"], kinds["silent"], note)
+
+
+# Death at chosen points, and signals.
+
+
+def child(name: str, inputs: Path, out: Path, point: str = "") -> subprocess.Popen:
+    """Starts a command in a process of its own, to die at a point."""
+    flags = "--xla_backend_optimization_level=0"
+    module = [sys.executable, "-m", "benchmarks.fault_commands"]
+    return subprocess.Popen(
+        [*module, name, str(inputs), str(out), point],
+        cwd=REPO,
+        env={**os.environ, "XLA_FLAGS": flags},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+class Peace(NamedTuple):
+    """A command made in peace.
+
+    Attributes:
+      folder: what it made.
+      outcome: of it.
+      files: how many took their place.
+    """
+
+    folder: Path
+    outcome: dict[str, Any]
+    files: int
+
+
+def in_peace(name: str, inputs: Path, folder: Path) -> Peace:
+    """Makes a command, and counts the files that take their place."""
+    replace, count = os.replace, [0]
+
+    def counting(*args: Any, **kwargs: Any) -> None:
+        count[0] += 1
+        replace(*args, **kwargs)
+
+    os.replace = counting
+    try:
+        quiet(name, inputs, folder)
+    finally:
+        os.replace = replace
+    return Peace(folder, commands.outcome(folder), count[0])
+
+
+def quiet(name: str, inputs: Path, out: Path) -> None:
+    """Makes a command, or goes on with it, without a word."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        commands.COMMANDS[name](inputs, out)
+
+
+def points_of(name: str, files: int) -> list[str]:
+    """Returns where a command dies: in its compile, in and between its files."""
+    every = 12 if name == "sweep" else 5
+    numbers = np.unique(np.linspace(1, files, every).round().astype(int))
+    found = [
+        f"{('after', 'before')[i % 2]} {number}" for i, number in enumerate(numbers)
+    ]
+    if name != "compare":
+        found.insert(0, "compile")
+    if name in ("sweep", "extension"):
+        found += POINTS
+        found.append("clock back")
+    return found
+
+
+def died(name: str, inputs: Path, folder: Path, start: Path | None) -> Fault:
+    """Lets a command die at each of its points, each time started again."""
+    peace = in_peace(name, inputs, _copy(start, folder / f"{name}_peace"))
+    verdicts = {}
+    for number, point in enumerate(points_of(name, peace.files)):
+        out = _copy(start, folder / f"{name}_{number}")
+        process = child(name, inputs, out, point)
+        said = process.communicate(timeout=600)[0]
+        wanted = 0 if point == "clock back" else 137
+        if process.returncode != wanted:
+            raise RuntimeError(f"{name}, {point}: {process.returncode}, {said[-2000:]}")
+        verdicts[point] = verdict(
+            peace.outcome, out, lambda out=out: commands.COMMANDS[name](inputs, out)
+        )
+        shutil.rmtree(out)
+    return counted(f"{name}: dies at a point, started again", verdicts)
+
+
+def _copy(start: Path | None, out: Path) -> Path:
+    if start is not None:
+        shutil.copytree(start, out)
+    return out
+
+
+def signaled(inputs: Path, folder: Path) -> Fault:
+    """Sends each signal to a sweep, once and twice, while it makes steps."""
+    straight = folder / "signal_peace"
+    finish(straight)
+    verdicts, statuses = {}, Counter()
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        for times in (1, 2):
+            out = folder / f"{name}_{times}"
+            process = start(out)
+            while not list(out.glob("checkpoints/*.npz")) and process.poll() is None:
+                time.sleep(0.02)
+            for _ in range(times):
+                process.send_signal(getattr(signal, name))
+                time.sleep(0.05)
+            process.communicate(timeout=600)
+            statuses[f"{name} {process.returncode}"] += 1
+            finish(out)
+            apart = lost(straight, out)
+            verdicts[f"{name} × {times}"] = f"lost: {apart}" if apart else "same"
+    return counted("SIGINT, SIGTERM, SIGHUP, once and twice", verdicts)
+
+
+# Damage to the files of a finished folder.
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _flipper(part: float) -> Callable[[Path], None]:
+    def flip_at(path: Path) -> None:
+        data = bytearray(path.read_bytes())
+        data[int(part * (len(data) - 1))] ^= 0x10
+        path.write_bytes(data)
+
+    return flip_at
+
+
+HARMS: dict[str, Callable[[Path], None]] = {
+    "emptied": _empty,
+    "cut in half": _cut,
+    "a byte flipped at 1/10": _flipper(0.1),
+    "a byte flipped in the middle": _flipper(0.5),
+    "a byte flipped at 9/10": _flipper(0.9),
+    "deleted": os.unlink,
+}
+FILES = {
+    "config.json": "env.json",
+    "env.json": "config.json",
+    "plan.json": "seeds.json",
+    "metrics/block_0000.jsonl": "metrics/block_0001.jsonl",
+    "metrics/block_0000.events.json": "metrics/block_0001.events.json",
+    "metrics.jsonl": "metrics/block_0001.jsonl",
+    "results/block_0000.npz": "results/block_0001.npz",
+    "states/block_0000.npz": "states/block_0001.npz",
+    "seeds.json": "plan.json",
+    "runs/run_0001.png": "runs/run_0002.png",
+    "sheet.png": "runs/run_0000.png",
+    "summary.csv": "summary.json",
+    "summary.json": "summary.csv",
+    "index.html": "summary.json",
+    "tb/0000*/*.run": "tb/0003*/*.run",
+    "tb/0000*/*.finals": "tb/0001*/*.finals",
+    "tb/0 sheet/*": "tb/0002*/*.run",
+}
+"""Each kind of file of a sweep, and the sibling that it is swapped with."""
+
+
+def damaged(inputs: Path, folder: Path) -> list[Fault]:
+    """Damages each file of a finished sweep in each way; a line for each file.
+
+    States show in an extension only, so that is what follows on them.
+    """
+    peace = in_peace("sweep", inputs, folder / "sweep_damage")
+    longer = in_peace("extension", inputs, _copy(peace.folder, folder / "longer"))
+    found = []
+    for name, sibling in FILES.items():
+        made, again = (
+            (longer, "extension") if name.startswith("states") else (peace, "sweep")
+        )
+        verdicts = {}
+        for how in (*HARMS, "swapped"):
+            out = _copy(peace.folder, folder / "damaged")
+            (path,), (other,) = out.glob(name), out.glob(sibling)
+            if how == "swapped":
+                mine, theirs = path.read_bytes(), other.read_bytes()
+                path.write_bytes(theirs)
+                other.write_bytes(mine)
+            else:
+                HARMS[how](path)
+            verdicts[how] = verdict(
+                made.outcome,
+                out,
+                lambda out=out, again=again: commands.COMMANDS[again](inputs, out),
+                f"{path.name} {other.name} config" if how == "swapped" else path.name,
+            )
+            shutil.rmtree(out)
+        found.append(counted(f"{name} damaged", verdicts))
+    found.append(_damaged_checkpoint(inputs, folder, peace))
+    return found
+
+
+def _damaged_checkpoint(inputs: Path, folder: Path, peace: Peace) -> Fault:
+    """Damages the checkpoint of a sweep that was stopped in its first block."""
+    stopped, save = folder / "stopped", checkpoint.save
+
+    def save_and_stop(path: Path, tree: Any, meta: Any, log: str | None = None) -> None:
+        save(path, tree, meta, log)
+        if meta.get("step") == 4:
+            raise Interrupted("stopped")
+
+    blocks.checkpoint.save = save_and_stop
+    try:
+        with contextlib.suppress(Interrupted):
+            quiet("sweep", inputs, stopped)
+    finally:
+        blocks.checkpoint.save = save
+    verdicts = {}
+    for how, harm in HARMS.items():
+        out = _copy(stopped, folder / "damaged")
+        harm(out / "checkpoints" / "block_0000.npz")
+        verdicts[how] = verdict(
+            *(peace.outcome, out, lambda out=out: commands.sweep(inputs, out)),
+            "block_0000.npz",
+        )
+        shutil.rmtree(out)
+    return counted("checkpoint damaged", verdicts)
+
+
+# Death at random moments, harm to many files at once, full disks, second writers.
 
 
 def sweep_config():
@@ -134,7 +444,8 @@ def killed(straight: Path, folder: Path, kills: int, seed: int) -> Fault:
         process.communicate()
         done += 1
     finish(workdir)
-    return Fault("kill -9 at a random moment", kills, lost(straight, workdir), "")
+    apart = lost(straight, workdir)
+    return Fault("kill -9 at a random moment", kills, apart, 0, "")
 
 
 def harmed(
@@ -148,7 +459,9 @@ def harmed(
     note = "; ".join(
         sorted({x.split(":")[0] for x in said.splitlines() if "made" in x})
     )
-    return Fault(name, tried, lost(straight, workdir), note[:60])
+    apart = lost(straight, workdir)
+    told = apart if note else 0
+    return Fault(name, tried, told, apart - told, note[:60])
 
 
 def flip(workdir: Path) -> int:
@@ -201,7 +514,7 @@ def filled(straight: Path, folder: Path) -> Fault:
     kilobytes, tries, disk = 192, 0, folder / "disk"
     with small_disk(disk, kilobytes) as mounted:
         if not mounted:
-            return Fault("disk full", 0, 0, "skipped: mounting is not allowed")
+            return Fault("disk full", 0, 0, 0, "skipped: mounting is not allowed")
         workdir = disk / "sweep"
         while True:
             process = start(workdir)
@@ -218,6 +531,7 @@ def filled(straight: Path, folder: Path) -> Fault:
             "disk full (tmpfs)",
             tries,
             lost(straight, workdir),
+            0,
             f"ends at {kilobytes} kB",
         )
 
@@ -233,34 +547,79 @@ def contested(straight: Path, folder: Path, tries: int = 3) -> Fault:
         refused += second.returncode == 1 and "in use by another process" in said
     first.communicate(timeout=600)
     finish(workdir)
-    return Fault("two writers", tries, lost(straight, workdir), f"{refused} refused")
+    apart = lost(straight, workdir)
+    return Fault("two writers", tries, apart, 0, f"{refused} refused")
 
 
-def main() -> None:
-    """Tries all faults and prints the table."""
+def at_random(folder: Path, kills: int, seed: int) -> list[Fault]:
+    """Tries what has no chosen point."""
+    straight = folder / "straight"
+    finish(straight)
+    return [
+        killed(straight, folder, kills, seed),
+        harmed(straight, folder, "a byte flipped in a result", flip),
+        harmed(straight, folder, "a result cut in half", cut),
+        harmed(straight, folder, "plan, results, states deleted", drop),
+        harmed(straight, folder, "half-written files left", tear),
+        filled(straight, folder),
+        contested(straight, folder),
+    ]
+
+
+def at_points(inputs: Path, folder: Path) -> list[Fault]:
+    """Lets every command die at each of its points."""
+    begun = folder / "begun"
+    quiet("sweep", inputs, begun)
+    quiet("sweep", inputs, inputs / "sweep")
+    return [
+        died(name, inputs, folder, begun if name == "extension" else None)
+        for name in commands.COMMANDS
+    ]
+
+
+def table(found: list[Fault]) -> tuple[str, int]:
+    """Returns the table of what was tried, and the exit status."""
+    lines = ["| fault | tried | lost | silent | |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {f.name} | {f.tried} | {f.lost} | {f.silent} | {f.note} |" for f in found
+    ]
+    tried, lost_, silent = (
+        sum(getattr(f, name) for f in found) for name in ("tried", "lost", "silent")
+    )
+    lines.append(f"| all | {tried} | {lost_} | {silent} | |")
+    lines.append(f"{tried} faults tried, {lost_} lost, {silent} silent")
+    return "\n".join(lines), int(lost_ + silent > 0)
+
+
+def main() -> int:
+    """Tries all faults, prints the table; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--kills", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    parts, found, began = given.parts.split(","), [], time.monotonic()
+    if not set(parts) <= set(PARTS):
+        parser.error(f"--parts={given.parts!r}: of {', '.join(PARTS)}")
+    from dreamjax.cache import use_compile_cache
+
+    use_compile_cache()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        straight = folder / "straight"
-        finish(straight)
-        found = [
-            killed(straight, folder, given.kills, given.seed),
-            harmed(straight, folder, "a byte flipped in a result", flip),
-            harmed(straight, folder, "a result cut in half", cut),
-            harmed(straight, folder, "plan, results, states deleted", drop),
-            harmed(straight, folder, "half-written files left", tear),
-            filled(straight, folder),
-            contested(straight, folder),
-        ]
-    print("| fault | tried | pictures lost | |")
-    print("|---|---|---|---|")
-    for fault in found:
-        print(f"| {fault.name} | {fault.tried} | {fault.lost} | {fault.note} |")
-    print(f"| all | {sum(f.tried for f in found)} | {sum(f.lost for f in found)} | |")
+        folder, inputs = Path(name), Path(name) / "inputs"
+        commands.write_inputs(inputs)
+        if "points" in parts:
+            found += at_points(inputs, folder)
+        if "signals" in parts:
+            found.append(signaled(inputs, folder))
+        if "damage" in parts:
+            found += damaged(inputs, folder)
+        if "random" in parts:
+            found += at_random(folder, given.kills, given.seed)
+    text, status = table(found)
+    print(text)
+    print(f"{time.monotonic() - began:.0f} s")
+    return status
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

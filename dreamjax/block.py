@@ -42,6 +42,7 @@ class Bench(NamedTuple):
         where the program wants them.
       salts: [R], by run.
       labels: run -> what tells it from the others.
+      made_of: digest of config, networks and code, for the results.
     """
 
     experiment: Experiment
@@ -51,6 +52,7 @@ class Bench(NamedTuple):
     second: Any
     salts: np.ndarray
     labels: Mapping[int, str]
+    made_of: str
 
 
 class _Call(NamedTuple):
@@ -331,6 +333,7 @@ def _finish(
         "hparams": [experiment.told(run) for run in block.runs],
         "start": block.start,
         "stop": block.stop,
+        "identity": bench.made_of,
     }
     shards.write_result(
         shards.result_path(bench.workdir, number), images, metrics, meta, book.text

@@ -58,11 +58,13 @@ from dreamjax.report.values import key_of, labels
 from dreamjax.seeds import compare_seeds
 from dreamjax.terminal import tell
 from dreamjax.workdir import (
+    CONFIG,
     announce,
     announced,
     as_json,
     check_claim,
     claim,
+    fixed_digest,
     is_running,
     locked,
 )
@@ -111,6 +113,7 @@ class _Sweep(NamedTuple):
       wait: seconds, for another process that is not running.
       devices: that it computes with.
       report: takes each line of what is said.
+      made_of: digest of what may not differ when the sweep is started again.
     """
 
     experiment: Experiment
@@ -123,6 +126,7 @@ class _Sweep(NamedTuple):
     wait: float
     devices: Sequence[jax.Device]
     report: Callable[[str], None]
+    made_of: str
 
 
 class _Shop:
@@ -213,7 +217,13 @@ class _Shop:
         salts = sweep.salts([experiment.told(i) for i in range(len(experiment.runs))])
         weights = (variables, second)
         self._bench = Bench(
-            experiment, job.workdir, program, *weights, salts, _labels(experiment)
+            experiment,
+            job.workdir,
+            program,
+            *weights,
+            salts,
+            _labels(experiment),
+            job.made_of,
         )
         seconds = time.perf_counter() - start
         self.compile_seconds += seconds
@@ -331,6 +341,9 @@ def _run(
     identity = experiment.identity._replace(config=config)
     digest = hashlib.sha256(as_json(identity.as_json()).encode()).hexdigest()
     check_claim(workdir, identity, FREE)
+    made_of = fixed_digest(identity, FREE)
+    if not (workdir / CONFIG).exists():
+        shards.check_identity(workdir, made_of)
     if hosts.leads:
         old = _old_plan(workdir, report)
     else:
@@ -361,6 +374,7 @@ def _run(
         wait=wait,
         devices=_devices(experiment, devices, at_once),
         report=report,
+        made_of=made_of,
     )
     shop = _Shop(job)
     if hosts.leads:

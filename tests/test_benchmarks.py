@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from benchmarks import phases, tables, timing
+from benchmarks import fault_commands, faults, phases, tables, timing
 from dreamjax.dream import NETWORK, OPTIMIZER
 
 
@@ -94,3 +94,50 @@ def test_the_tables_say_what_was_reached_and_what_was_not(tmp_path):
     ]
     assert "4.00 (4.00 … 4.00) | 1.10 (1.10 … 1.10) | 5.00 (5.00 … 5.00)" in text
     assert "W4" not in text  # not measured
+
+
+def test_the_verdict_on_a_fault_can_be_lost_and_silent(tmp_path, capsys):
+    """A benchmark of faults that cannot fail would show nothing."""
+    table_ = tmp_path / "summary.csv"
+    table_.write_text("run,score\n0,1\n")
+    expected = fault_commands.outcome(tmp_path)
+
+    def refuse(name):
+        raise ValueError(f"{name} is damaged")
+
+    cases = {
+        "same": lambda: table_.write_text("run,score\n0,1\n"),
+        "silent": lambda: None,
+        "lost": lambda: print("summary.csv is damaged: made again"),
+        "refused": lambda: refuse("summary.csv"),
+        "lost by another name": lambda: refuse("env.json"),
+    }
+    found = {}
+    for case, again in cases.items():
+        table_.write_text("run,score\n0,2\n")
+        found[case] = faults.verdict(expected, tmp_path, again, "summary.csv")
+    assert {case: text.split(":")[0] for case, text in found.items()} == {
+        **{name: name for name in ("same", "silent", "lost", "refused")},
+        "lost by another name": "lost",
+    }
+    fault = faults.counted("a table harmed", found)
+    assert fault[:4] == ("a table harmed", 5, 2, 1)
+    assert "silent: summary.csv" in capsys.readouterr().err
+    text, status = faults.table([fault])
+    assert status == 1 and text.endswith("5 faults tried, 2 lost, 1 silent")
+    assert faults.table([faults.Fault("none", 3, 0, 0, "")])[1] == 0
+
+
+def test_a_gap_a_double_and_a_clock_set_back_show(tmp_path):
+    run = tmp_path / "tb" / "0000"
+    fault_commands.events.write_events(run, {"dream/score": [1.0, 2.0]}, {}, {})
+    peace = fault_commands.outcome(tmp_path)
+    assert peace["tb/0000/"] == {"dream/score": [(0, "1.0"), (1, "2.0")]}
+    (path,) = fault_commands.events.event_files(run)
+    copy = path.with_name(path.name.replace("events.1", "events.2"))
+    for harmed in (path.read_bytes(), path.read_bytes()[:-8]):
+        copy.write_bytes(harmed)
+        assert fault_commands.shown(run) != peace["tb/0000/"]
+    copy.unlink()
+    path.write_bytes(path.read_bytes()[:-8])
+    assert fault_commands.shown(run) == {"dream/score": [(0, "1.0")]}

@@ -398,3 +398,22 @@ def test_a_full_disk_while_logging_loses_nothing(finished, tmp_path, monkeypatch
             go_on(tmp_path / "w")
     go_on(tmp_path / "w")
     same(tmp_path / "w", finished)
+
+
+@pytest.mark.parametrize("harm", ["", "{", "[]", "\0\0", '{"steps": 8'])
+def test_a_damaged_config_is_refused_by_name(copy, harm):
+    path = copy / "config.json"
+    path.write_text(harm)
+    with pytest.raises(ValueError, match=r"config.*config\.json.*damaged"):
+        go_on(copy)
+
+
+def test_a_lost_config_is_written_again_for_the_same_work_only(finished, copy):
+    (copy / "config.json").unlink()
+    with pytest.raises(ValueError, match=r"no config\.json, and results/block_0000"):
+        go_on(copy, optimizer="sgd")
+    assert not (copy / "config.json").exists()
+    go_on(copy)
+    same(copy, finished)
+    config = "config.json"
+    assert (copy / config).read_bytes() == (finished / config).read_bytes()

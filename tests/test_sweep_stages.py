@@ -257,7 +257,7 @@ def test_a_full_disk_costs_a_checkpoint_only(short, tmp_path, monkeypatch, capsy
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(block.checkpoint, "save", full)
-    bench = block.Bench(None, tmp_path, None, None, None, None, {})
+    bench = block.Bench(None, tmp_path, None, None, None, None, {}, "")
     with runner.tqdm(total=1, disable=True) as bar:
         block._save(bench, 0, {}, {"step": 4}, "", bar)
     assert "no checkpoint at step 4" in capsys.readouterr().err
