@@ -257,9 +257,7 @@ def die_at(point: str) -> None:
         now = events.time.time
         events.time.time = lambda: now() - 86_400
     elif point == "compile":
-        import jax
-
-        jax.stages.Lowered.compile = lambda *_, **__: os._exit(137)
+        _die_before_compile()
     elif point.startswith(("before ", "after ")):
         _die_at_file(*point.split())
     elif point:
@@ -275,6 +273,21 @@ def die_at(point: str) -> None:
             os._exit(137)
 
         setattr(owner, name, work_and_die)
+
+
+def _die_before_compile(number: int = 3) -> None:
+    """Dies between the tracing of the third program and its compile by XLA."""
+    import jax
+
+    count = [0]
+
+    def listen(event: str, seconds: float, **_: Any) -> None:
+        if event == "/jax/core/compile/jaxpr_to_mlir_module_duration":
+            count[0] += 1
+            if count[0] == number:
+                os._exit(137)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
 
 
 def _die_at_file(when: str, number: str) -> None:

@@ -566,14 +566,14 @@ def at_random(folder: Path, kills: int, seed: int) -> list[Fault]:
     ]
 
 
-def at_points(inputs: Path, folder: Path) -> list[Fault]:
+def at_points(inputs: Path, folder: Path, names: list[str]) -> list[Fault]:
     """Lets every command die at each of its points."""
     begun = folder / "begun"
     quiet("sweep", inputs, begun)
     quiet("sweep", inputs, inputs / "sweep")
     return [
         died(name, inputs, folder, begun if name == "extension" else None)
-        for name in commands.COMMANDS
+        for name in names
     ]
 
 
@@ -595,6 +595,7 @@ def main() -> int:
     """Tries all faults, prints the table; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--commands", default=",".join(commands.COMMANDS))
     parser.add_argument("--kills", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
@@ -608,7 +609,7 @@ def main() -> int:
         folder, inputs = Path(name), Path(name) / "inputs"
         commands.write_inputs(inputs)
         if "points" in parts:
-            found += at_points(inputs, folder)
+            found += at_points(inputs, folder, given.commands.split(","))
         if "signals" in parts:
             found.append(signaled(inputs, folder))
         if "damage" in parts:
