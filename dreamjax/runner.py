@@ -58,7 +58,6 @@ from dreamjax.report.values import key_of, labels
 from dreamjax.seeds import compare_seeds
 from dreamjax.terminal import tell
 from dreamjax.workdir import (
-    CONFIG,
     announce,
     announced,
     as_json,
@@ -342,8 +341,6 @@ def _run(
     digest = hashlib.sha256(as_json(identity.as_json()).encode()).hexdigest()
     check_claim(workdir, identity, FREE)
     made_of = fixed_digest(identity, FREE)
-    if not (workdir / CONFIG).exists():
-        shards.check_identity(workdir, made_of)
     if hosts.leads:
         old = _old_plan(workdir, report)
     else:

@@ -106,25 +106,6 @@ def set_damaged_aside(workdir: Path, blocks: Sequence[Mapping[str, Any]]) -> lis
     return lines
 
 
-def check_identity(workdir: Path, identity: str) -> None:
-    """Compares what results were made of, in a folder that has lost its config.
-
-    Raises:
-      ValueError: a result is of another config, network or code.
-    """
-    for path in sorted((workdir / "results").glob("block_*.npz")):
-        try:
-            meta = checkpoint.read_meta(path)
-        except checkpoint.Damaged:
-            continue  # it is set aside
-        if meta.get("identity", identity) != identity:
-            raise ValueError(
-                f"workdir={str(workdir)!r} has no config.json, and results/{path.name}"
-                " was made with another config, network or code: bring back the file,"
-                " or give another folder."
-            )
-
-
 def _wrong(path: Path, expected: Mapping[str, Any]) -> str:
     """Returns what is wrong with a result, or ""."""
     try:
