@@ -20,6 +20,7 @@ from dreamjax import checkpoint, shards, sweep
 from dreamjax.build import Experiment
 from dreamjax.diagnosis import dead_runs
 from dreamjax.dream import require_finite_start
+from dreamjax.environment import environments, provenance
 from dreamjax.images import to_uint8
 from dreamjax.interrupt import Interrupted
 from dreamjax.logbook import Logbook, rewind
@@ -43,6 +44,7 @@ class Bench(NamedTuple):
       salts: [R], by run.
       labels: run -> what tells it from the others.
       made_of: digest of config, networks and code, for the results.
+      devices: that one call is spread over.
     """
 
     experiment: Experiment
@@ -53,6 +55,12 @@ class Bench(NamedTuple):
     salts: np.ndarray
     labels: Mapping[int, str]
     made_of: str
+    devices: int = 1
+
+    @property
+    def lanes(self) -> int:
+        """Runs that the program of one device computes side by side."""
+        return self.program.runs // self.devices
 
 
 class _Call(NamedTuple):
@@ -66,7 +74,8 @@ class _Call(NamedTuple):
 class _Flight(NamedTuple):
     """Where a block is: the state of each call, which runs are dead, steps done.
 
-    Also the lines that it has logged, and what there is to say of how it was found.
+    Also the lines that it has logged, what there is to say of how it was found, on
+    what it was made, and (step, runs of a program) from which step on.
     """
 
     states: list[DreamState]
@@ -74,6 +83,8 @@ class _Flight(NamedTuple):
     step: int
     log: str = ""
     said: tuple[str, ...] = ()
+    made_on: tuple[dict[str, Any], ...] = ()
+    lanes: tuple[tuple[int, int], ...] = ()
 
 
 def make_block(
@@ -164,7 +175,12 @@ def _begin(bench: Bench, plan: Plan, number: int, calls: Sequence[_Call]) -> _Fl
         require_finite_start(alive, runs)
     else:
         states = _cut(bench, calls, state)
-    return _Flight(states, dead, step, log, tuple(said))
+    told = {} if kept is None else kept.meta
+    lanes = [tuple(one) for one in told.get("lanes", [(0, 0)] if told else [])]
+    if not lanes or lanes[-1][1] != bench.lanes:
+        lanes.append((step, bench.lanes))
+    made_on = environments(told.get("environments", ()))
+    return _Flight(states, dead, step, log, tuple(said), tuple(made_on), tuple(lanes))
 
 
 def _kept(path: Path, block: Block, said: list[str]) -> checkpoint.Kept | None:
@@ -278,7 +294,8 @@ def _climb(
             book.pictures(step, _shown(bench, calls, states))
         if stop or time.monotonic() - at >= config["checkpoint_seconds"]:
             book.flush()
-            meta = {**block._asdict(), "step": step}
+            meta = {**block._asdict(), "step": step, "lanes": flight.lanes}
+            meta["environments"] = flight.made_on
             tree = (_whole(calls, states), dead)
             _save(bench, number, tree, meta, book.text, bar)
             at = time.monotonic()
@@ -287,7 +304,7 @@ def _climb(
                 f"stopped at step {step} of {block.stop}, block {number}; saved in"
                 f" {bench.workdir}. The same command goes on from there."
             )
-    return _Flight(states, dead, step)
+    return flight._replace(states=states, dead=dead, step=step)
 
 
 def _save(
@@ -334,6 +351,12 @@ def _finish(
         "start": block.start,
         "stop": block.stop,
         "identity": bench.made_of,
+        "provenance": provenance(
+            flight.made_on,
+            experiment.identity.digests(),
+            lanes=flight.lanes,
+            devices=bench.devices,
+        ),
     }
     shards.write_result(
         shards.result_path(bench.workdir, number), images, metrics, meta, book.text

@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,56 @@ def environment() -> dict[str, Any]:
     }
 
 
-def write_environment(workdir: Path) -> None:
-    """Writes `env.json` into a workdir; keeps that of one that can only be read."""
-    if (workdir / "env.json").exists() and not os.access(workdir, os.W_OK):
-        return
-    text = json.dumps(environment(), indent=2, sort_keys=True)
-    write_text(workdir / "env.json", text)
+UNKNOWN = {
+    "versions": {},
+    **dict.fromkeys(("backend", "device", "machine", "system", "git"), "unknown"),
+    "devices": 0,
+}
+"""The environment of what does not tell its own."""
+
+
+def environments(earlier: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Returns what a result was made on: earlier ones of its making, then this one.
+
+    Args:
+      earlier: of its checkpoint.
+    """
+    found, now = [dict(one) for one in earlier], environment()
+    return found if found and found[-1] == now else [*found, now]
+
+
+def provenance(
+    made_on: Sequence[Mapping[str, Any]], identity: Mapping[str, Any], **more: Any
+) -> dict[str, Any]:
+    """Returns what a result keeps of how it was computed; it is never asked again.
+
+    Args:
+      made_on: `environments`, the last one finished it.
+      identity: `Identity.digests` of what it is of.
+      **more: what JSON can hold.
+    """
+    *earlier, last = made_on
+    said = {"environment": last, "identity": identity, **more}
+    return said | ({"earlier": earlier} if earlier else {})
+
+
+def write_environment(workdir: Path, found: Sequence[Mapping[str, Any]]) -> None:
+    """Writes `env.json`: what the results of a workdir were made on.
+
+    Args:
+      workdir: the folder.
+      found: of its results, in order. The last is the file's; others that differ are
+        in it under "earlier". None leaves a file that is there as it is.
+    """
+    different = []
+    for one in found:
+        different = [other for other in different if other != one] + [one]
+    path = workdir / "env.json"
+    if path.exists() and not (different and os.access(workdir, os.W_OK)):
+        return  # also where it can only be read
+    *earlier, last = different or [UNKNOWN]
+    text = json.dumps(
+        {**last, "earlier": earlier} if earlier else last, indent=2, sort_keys=True
+    )
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)

@@ -57,6 +57,8 @@ class Plan(NamedTuple):
       blocks: by the number of their files.
       complete: nothing will be added for the config that made it.
       digest: of that config.
+      lanes: runs that one program computes side by side, of which bits may depend; a
+        call on several devices is one program for each. 0: not recorded.
     """
 
     runs: tuple[dict[str, Any], ...]
@@ -64,6 +66,7 @@ class Plan(NamedTuple):
     blocks: tuple[Block, ...]
     complete: bool
     digest: str
+    lanes: int = 0
 
 
 class Outcome(NamedTuple):
@@ -243,7 +246,7 @@ def read_plan(workdir: Path) -> Plan | None:
         Block(tuple(block["runs"]), block["start"], block["stop"])
         for block in read["blocks"]
     )
-    rest = read["complete"], read["digest"]
+    rest = read["complete"], read["digest"], read.get("lanes", 0)
     return Plan(tuple(read["runs"]), read["size"], blocks, *rest)
 
 
@@ -258,7 +261,7 @@ SCHEMA = record(
         ),
         "runs": listed(mapped(anything)),
     },
-    {"sha256": text(64)},
+    {"sha256": text(64), "lanes": whole(0, 10**9)},
 )
 
 
@@ -295,7 +298,8 @@ def write_plan(workdir: Path, plan: Plan) -> None:
     said = {**plan._asdict(), "blocks": [block._asdict() for block in plan.blocks]}
     write_text(
         workdir / PLAN,
-        f'{{"size": {plan.size}, "complete": {json.dumps(plan.complete)},\n'
+        f'{{"size": {plan.size}, "lanes": {plan.lanes},\n'
+        f'"complete": {json.dumps(plan.complete)},\n'
         f'"digest": {json.dumps(plan.digest)}, "sha256": "{_seal(said)}",\n'
         f'"blocks": [\n{_listed(lines)}],\n"runs": [\n{_listed(runs)}]}}\n',
     )

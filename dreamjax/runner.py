@@ -34,7 +34,7 @@ from dreamjax.block import FULL, Bench, make_block
 from dreamjax.build import Experiment, build
 from dreamjax.devices import choose_devices, spread_text
 from dreamjax.diagnosis import warnings
-from dreamjax.environment import write_environment
+from dreamjax.environment import environment, write_environment
 from dreamjax.errors import require
 from dreamjax.footprint import free_memory, runs_that_fit, tree_bytes
 from dreamjax.hosts import WAIT, Hosts, Waiting, share, this_host
@@ -84,8 +84,11 @@ class Result(NamedTuple):
     """A finished sweep.
 
     Attributes:
-      rows: one summary row per run (see `dreamjax.report`).
-      images: [R, B, H, W, C] float32 in [0, 1].
+      rows: one summary row per run (see `dreamjax.report`): in the order of `runs`
+        where these were asked for, else of the runs' numbers in the folder, a row's
+        "run". Its "place" is where the run stands in the config's own list, which is
+        another order where a sweep was extended or its values were put otherwise.
+      images: [R, B, H, W, C] float32 in [0, 1], likewise.
       files: what was written, name -> path.
       compile_seconds: of all programs; 0 where nothing had to run.
       run_seconds: of the steps.
@@ -131,17 +134,23 @@ class _Sweep(NamedTuple):
 class _Shop:
     """Compiles when something has to run, and keeps the time.
 
-    What memory turns out not to hold is made in smaller calls from then on.
+    What memory turns out not to hold is made on fewer devices where these share it,
+    which changes no bit, else with fewer runs of one program, which is recorded.
+
+    Attributes:
+      most: runs of one program, where memory held no more; None where it held all.
     """
 
     def __init__(self, job: _Sweep):
         self._job = job
+        self._devices = list(job.devices)
         self._bench: Bench | None = None
+        self.most: int | None = None
         self.compile_seconds = self.run_seconds = 0.0
         self.image_steps = 0
 
-    def size_of_blocks(self, runs: int) -> int:
-        """Returns the runs of one block: as many as one call holds, in even blocks.
+    def size_of_blocks(self, runs: int) -> tuple[int, int]:
+        """Returns the runs of one block, as many as one call holds, and of a program.
 
         On an accelerator the estimate is compiled, and where the program turns out to
         need less than half of the memory a larger one is.
@@ -149,23 +158,26 @@ class _Shop:
         job = self._job
         limit, devices = job.experiment.limit, len(job.devices)
         if jax.default_backend() == "cpu":
-            return sweep.block_size(runs, limit, devices)
+            size = sweep.block_size(runs, limit, devices)
+            return size, size // devices
         size = sweep.block_size(runs, limit * devices, devices)
-        fit = self._compile(size, job.stages)
+        fit = self._compile(size // devices, job.stages)
         if job.experiment.config["runs_per_call"] == 0 and size < runs:
             larger = sweep.block_size(runs, max(fit, devices), devices)
             if larger >= 2 * size:
                 self._bench = None
-                self._compile(larger, job.stages)
-                return larger
-        return size
+                self._compile(larger // devices, job.stages)
+                size = larger
+        return size, min(size // devices, self._bench.lanes)
 
     def prepare(self, plan: Plan) -> None:
         """Compiles what the blocks of a plan need, where that is not done."""
         if self._bench is None:
-            devices = len(self._job.devices)  # more than made the plan: filled up
-            lanes = devices * math.ceil(plan.size / devices)
-            self._compile(lanes, self._stops(plan))
+            self._compile(self._lanes(plan), self._stops(plan))
+
+    def _lanes(self, plan: Plan) -> int:
+        """Returns the runs of a program of a plan's blocks."""
+        return min(plan.lanes, self.most or plan.lanes)
 
     def _stops(self, plan: Plan) -> list[int]:
         """Returns the steps at which blocks begin and end."""
@@ -173,19 +185,21 @@ class _Shop:
         return [*stops, *self._job.stages]
 
     def make(self, plan: Plan, number: int, bar: tqdm, stop: Sequence[int]) -> None:
-        """Makes one block."""
-        self.prepare(plan)
+        """Makes one block, with as many runs of a program as it was begun with."""
+        lanes = shards.saved_lanes(self._job.workdir, number) or self._lanes(plan)
         while True:
+            if self._bench is None or self._bench.lanes != lanes:
+                self._bench = None  # gives its memory back before the next is made
+                self._compile(lanes, self._stops(plan))
             start = time.perf_counter()
             try:
                 self.image_steps += make_block(self._bench, plan, number, bar, stop)
                 return
             except jax.errors.JaxRuntimeError as error:
-                fewer = self._fewer(self._bench.program.runs, error)
+                lanes = self._fewer(self._bench.lanes, error)
             finally:
                 self.run_seconds += time.perf_counter() - start
-            self._bench = None  # gives its memory back before the next is made
-            self._compile(fewer, self._stops(plan))
+            self._bench = None
 
     def said(self) -> str:
         """Returns how long it all took."""
@@ -194,46 +208,63 @@ class _Shop:
         return f"{line}, {each:.1f} ms per image-step"
 
     def _compile(self, lanes: int, stops: Sequence[int]) -> int:
-        """Compiles for so many runs of one call, or as many as fit; returns these."""
+        """Compiles for so many runs of each device, or as many as fit.
+
+        Returns:
+          How many runs of one call would fit.
+        """
         job, start = self._job, time.perf_counter()
         experiment = job.experiment
         second = () if experiment.second is None else experiment.second.variables
-        variables, second = sweep.everywhere(
-            (experiment.model.variables, second), job.devices
-        )
         while True:
+            devices = self._devices
+            variables, others = sweep.everywhere(
+                (experiment.model.variables, second), devices
+            )
             try:
                 with Compiling(job.report):
-                    program = self._program(lanes, variables, second, stops)
+                    program = self._program(lanes, variables, others, stops)
             except jax.errors.JaxRuntimeError as error:
                 lanes = self._fewer(lanes, error)
                 continue
             fit = self._fit(program)
-            if fit >= lanes or lanes <= len(job.devices):
+            if fit >= lanes or (lanes <= sweep.LEAST and len(devices) == 1):
                 break
-            job.report(f"{lanes} runs of one call do not fit the memory, {fit} do")
-            lanes = fit
+            if self._shared() and len(devices) > 1:
+                self._devices = devices[: max(1, len(devices) // 2)]
+            elif lanes > sweep.LEAST:
+                fewer = max(sweep.LEAST, fit)
+                said = f"runs of one call do not fit the memory, {fewer * len(devices)}"
+                lanes = self._settle(fewer, f"{lanes * len(devices)} {said} do")
+            else:
+                break
         salts = sweep.salts([experiment.told(i) for i in range(len(experiment.runs))])
-        weights = (variables, second)
+        weights, named = (variables, others), _labels(experiment)
         self._bench = Bench(
             experiment,
             job.workdir,
             program,
             *weights,
             salts,
-            _labels(experiment),
+            named,
             job.made_of,
+            len(devices),
         )
         seconds = time.perf_counter() - start
         self.compile_seconds += seconds
         job.report(f"compiled in {seconds:.1f} s")
-        return fit
+        return fit * len(devices)
+
+    def _shared(self) -> bool:
+        """Tells whether all devices have one memory."""
+        return self._devices[0].platform == "cpu"
 
     def _program(
         self, lanes: int, variables: Any, second: Any, stops: Sequence[int]
     ) -> sweep.Program:
-        """Returns the program of so many runs, compiled now or earlier."""
-        experiment, devices = self._job.experiment, self._job.devices
+        """Returns the program of so many runs of each device, compiled or kept."""
+        experiment, devices = self._job.experiment, self._devices
+        runs = lanes * len(devices)
         steps = steps_per_call(experiment.config, stops)
 
         def compiled() -> sweep.Program:
@@ -241,41 +272,51 @@ class _Shop:
                 experiment.step,
                 experiment.evaluation,
                 experiment.images,
-                sweep.take(experiment.values, [0] * lanes),
+                sweep.take(experiment.values, [0] * runs),
                 variables,
                 second,
                 steps=steps,
                 devices=devices,
             )
 
-        key = program_key(experiment, devices, "sweep", lanes, steps)
+        key = program_key(experiment, devices, "sweep", runs, steps)
         return keep_program(key, compiled)
 
     def _fit(self, program: sweep.Program) -> int:
-        """Returns how many runs of one call the devices hold; a multiple of them."""
-        devices = self._job.devices
+        """Returns how many runs of a program each device holds."""
+        devices = self._devices
+        each = program.runs // len(devices)
         if program.footprint is None:
-            return program.runs
-        one_memory = devices[0].platform == "cpu"  # shared by all of them
-        free = free_memory(devices[0]) // (len(devices) if one_memory else 1)
-        peak, each = program.footprint.peak, program.runs // len(devices)
+            return each
+        free = free_memory(devices[0]) // (len(devices) if self._shared() else 1)
         # The weights are in memory already, in the peak but not in what is free.
-        fit = runs_that_fit(peak, each, free + program.fixed, program.fixed)
-        return len(devices) * max(1, fit)
+        free, peak = free + program.fixed, program.footprint.peak
+        return runs_that_fit(peak, each, free, program.fixed)
 
     def _fewer(self, lanes: int, error: Exception) -> int:
-        """Returns half of so many runs of one call, after an out-of-memory error."""
-        devices = len(self._job.devices)
+        """Returns the runs of a program to try after an out-of-memory error."""
         if not out_of_memory(error):
             raise error
-        if lanes <= devices:
+        if self._shared() and len(self._devices) > 1:
+            self._devices = self._devices[: len(self._devices) // 2]
+            said = f"out of memory: on {len(self._devices)} devices now"
+            self._job.report(said)
+            return lanes
+        if lanes <= sweep.LEAST:
             raise ValueError(
-                "one run does not fit the memory: set --config.remat=True,"
+                "one run does not fit the memory (a program has a second, so that bits"
+                " do not depend on company): set --config.remat=True,"
                 " --config.precision=bfloat16, or a smaller --config.size."
             ) from error
-        fewer = max(1, lanes // devices // 2) * devices
-        self._job.report(f"out of memory with {lanes} runs of one call: {fewer} now")
-        return fewer
+        fewer, count = max(sweep.LEAST, lanes // 2), len(self._devices)
+        said = f"out of memory with {lanes * count} runs of one call"
+        return self._settle(fewer, f"{said}: {fewer * count} now")
+
+    def _settle(self, lanes: int, said: str) -> int:
+        """Notes that a program has no more runs from now on; returns how many."""
+        self.most = lanes
+        self._job.report(said)
+        return lanes
 
 
 def run(
@@ -296,10 +337,13 @@ def run(
       workdir: folder; made if missing. It may hold an unfinished sweep of the same
         config, or a sweep with fewer runs or steps.
       model: a network of your own; None loads config["model"].
-      runs: places in the config's list of the runs to make; None makes them all.
-      lanes: runs of one block; None takes as many as fit, in even blocks. What a run
+      runs: places in the config's list of the runs to make, in the order in which
+        they are returned; None makes them all.
+      lanes: runs that one program computes side by side, at least 2; None takes what
+        the folder was made with, else as many as fit, in even blocks. What a run
         computes does not depend on it but for rounding.
-      devices: of this process, to spread the runs over; None takes all.
+      devices: of this process, to spread the runs over; None takes as many as are
+        fast. The bits do not depend on it once the folder has its lanes.
       wait: seconds that a process of a job waits for another that is not running.
       report: takes each line of what is said.
 
@@ -313,9 +357,10 @@ def run(
     chosen = _chosen(experiment, runs)
     with locked(workdir, *hosts):
         try:
-            return _run(
+            result = _run(
                 experiment, workdir, chosen, lanes, devices, hosts, wait, report
             )
+            return result if runs is None else _as_asked(result, runs)
         except OSError as error:
             if error.errno not in FULL:
                 raise
@@ -354,12 +399,18 @@ def _run(
         claim(workdir, identity, FREE, report)
         if hosts.processes > 1:
             announce(workdir, hosts.process, digest)
-        write_environment(workdir)
+        if old is None:
+            write_environment(workdir, [environment()])
     order = [0] * len(numbers)
     for place, number in enumerate(numbers):
         order[number] = place
     at_once = min(len(chosen), experiment.limit)
-    at_once = lanes or (at_once if old is None else old.size)
+    at_once = at_once if old is None else old.size or at_once
+    lanes = _lanes(lanes, old)
+    found = _devices(experiment, devices, at_once)
+    if lanes:  # more devices would compute copies only
+        runs_ = len(chosen) if old is None else old.size or len(chosen)
+        found = found[: max(1, math.ceil(runs_ / lanes))]
     job = _Sweep(
         experiment=renumbered(experiment, order),
         workdir=workdir,
@@ -369,7 +420,7 @@ def _run(
         groups=_groups(experiment, told, numbers),
         hosts=hosts,
         wait=wait,
-        devices=_devices(experiment, devices, at_once),
+        devices=found,
         report=report,
         made_of=made_of,
     )
@@ -390,13 +441,23 @@ def _run(
         for line in compare_seeds(job.experiment, workdir, rows, images):
             report(line)
         merge_metrics(workdir)
+        write_environment(workdir, shards.environments(workdir))
         files = write_artifacts(job.experiment, workdir, rows, images)
         for name, path in files.items():
             report(f"{name:9} {path}")
         if experiment.config["tensorboard"]:
             for line in where_to_look(len(rows)):
                 report(line)
-    return Result(rows, images, files, shop.compile_seconds, shop.run_seconds)
+    times = shop.compile_seconds, shop.run_seconds
+    return Result(rows, images, files, *times)
+
+
+def _as_asked(result: Result, runs: Sequence[int]) -> Result:
+    """Returns a result in the order of these places in the config's list."""
+    found = {row["place"]: i for i, row in enumerate(result.rows)}
+    order = [found[place] for place in runs]
+    rows = [result.rows[i] for i in order]
+    return result._replace(rows=rows, images=result.images[order])
 
 
 def _ended(job: _Sweep, plan: Plan) -> list[Ended]:
@@ -453,6 +514,24 @@ def _devices(
     return choose_devices(count, at_once, weights, free_memory())
 
 
+def _lanes(asked: int | None, old: Plan | None) -> int:
+    """Returns the runs of one program that are known before anything is compiled.
+
+    Raises:
+      ValueError: the folder was made with another number.
+    """
+    if asked is not None:
+        require(asked >= 1, "lanes", asked, "at least 1")
+        asked = max(sweep.LEAST, asked)
+    known = 0 if old is None else old.lanes
+    if asked and known and asked != known:
+        raise ValueError(
+            f"lanes={asked} is not possible: the programs of this folder have {known}"
+            " runs, and with another number bits may differ. Give another folder."
+        )
+    return asked or known
+
+
 def _groups(
     experiment: Experiment, told: Sequence[Mapping[str, Any]], numbers: Sequence[int]
 ) -> dict[int, Hashable]:
@@ -487,11 +566,20 @@ def _opened(
     lanes: int | None,
 ) -> Plan:
     """Returns the plan to work on, as written; compiles where it is a new one."""
-    size = lanes or (0 if old is None else old.size)
-    if size == 0:
-        size = shop.size_of_blocks(len(job.wanted))
+    size, devices = 0 if old is None else old.size, len(job.devices)
     blocks = () if old is None else old.blocks
-    return Plan(runs, size, blocks, complete=False, digest="")
+    if lanes and not size:
+        size = lanes * devices
+    elif not size:
+        size, lanes = shop.size_of_blocks(len(job.wanted))
+    elif not lanes:
+        lanes = max(sweep.LEAST, math.ceil(size / devices))
+        if len(blocks) > len(shards.finished(job.workdir, len(blocks))):
+            job.report(
+                f"{plans.PLAN} does not tell how many runs a program had: {lanes} from"
+                " now on. In blocks that were begun before bits may differ."
+            )
+    return Plan(runs, size, blocks, complete=False, digest="", lanes=lanes)
 
 
 def _awaited_plan(
@@ -527,6 +615,7 @@ def _lead(job: _Sweep, shop: _Shop, plan: Plan) -> Plan:
     with stop_requests() as stop:
         while True:
             plan = _advanced(job, plan)
+            plan = plan._replace(lanes=min(plan.lanes, shop.most or plan.lanes))
             plans.write_plan(job.workdir, plan)
             if first:
                 todo = _todo(job.workdir, plan)

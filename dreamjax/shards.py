@@ -24,7 +24,8 @@ class Result(NamedTuple):
     Attributes:
       images: [R, B, H, W, C].
       metrics: name -> [R].
-      meta: "runs", and of a sweep "hparams", "start", "stop"; "events", of each run its
+      meta: "runs", and of a sweep "hparams", "start", "stop"; "provenance", how it was
+        computed (`dreamjax.environment.provenance`); "events", of each run its
         TensorBoard files and their SHA-256.
       log: the lines that the block logged; None where that was not recorded.
       sha256: of all this; "" where that was not recorded.
@@ -124,6 +125,29 @@ def other_block(meta: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
     return ""
 
 
+def saved_lanes(workdir: Path, block: int) -> int:
+    """Returns the runs of a program that a block in flight is made with, or 0."""
+    with contextlib.suppress(checkpoint.Damaged):
+        told = checkpoint.read_meta(saved_path(workdir, block)).get("lanes")
+        return told[-1][1] if told else 0
+    return 0
+
+
+def finished(workdir: Path, blocks: int) -> list[int]:
+    """Returns the numbers of the blocks that have results."""
+    return [i for i in range(blocks) if result_path(workdir, i).exists()]
+
+
+def environments(workdir: Path) -> list[dict[str, Any]]:
+    """Returns what the results of a folder were made on, by the number of the block."""
+    found = []
+    for path in sorted((workdir / "results").glob("block_*.npz")):
+        told = checkpoint.read_meta(path).get("provenance")
+        if told is not None:
+            found += [*told.get("earlier", ()), told["environment"]]
+    return found
+
+
 def outcomes(workdir: Path, plan: Plan) -> dict[tuple[int, int], Outcome]:
     """Returns (run, steps) -> how it stood there, of all finished blocks."""
     found = {}
@@ -159,13 +183,22 @@ def rebuilt_plan(workdir: Path) -> Plan | None:
     if not numbered:
         return None
     runs: dict[int, dict[str, Any]] = {}
+    lanes = 0
     blocks = [Block((), 0, 0)] * (max(numbered) + 1)
     for number, path in numbered.items():
         meta = read_result(path).meta
         runs |= dict(zip(meta["runs"], meta["hparams"], strict=True))
         blocks[number] = Block(tuple(meta["runs"]), meta["start"], meta["stop"])
+        lanes = _lanes(meta) or lanes
     known = [runs.get(n, {}) for n in range(max(runs) + 1)]
-    return Plan(tuple(known), 0, tuple(blocks), complete=False, digest="")
+    rest = {"complete": False, "digest": "", "lanes": lanes}
+    return Plan(tuple(known), 0, tuple(blocks), **rest)
+
+
+def _lanes(meta: Mapping[str, Any]) -> int:
+    """Returns the runs of a program that a block ended with; 0: not recorded."""
+    told = meta.get("provenance", {}).get("lanes")
+    return told[-1][1] if told else 0
 
 
 def collect(
@@ -180,7 +213,8 @@ def collect(
       workdir: the folder.
       blocks: number of each block -> those of its runs that are asked for.
       told: run -> its hyperparameters, as written.
-      lanes: runs of a full block; None where a block has as many as runs.
+      lanes: runs of a program, where a result does not tell; None where a block has
+        as many as runs.
     """
     rows, images = [], []
     for number, wanted in blocks.items():
@@ -200,8 +234,9 @@ def collect(
                     "stop": result.meta.get("stop"),
                     "crowd": {
                         "runs": members,
-                        "lanes": len(members) if lanes is None else lanes,
+                        "lanes": _lanes(result.meta) or lanes or len(members),
                     },
+                    "provenance": result.meta.get("provenance"),
                 }
             )
     order = sorted(range(len(rows)), key=lambda i: rows[i]["run"])

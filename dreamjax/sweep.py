@@ -33,6 +33,7 @@ CPU_BYTES = (
     3_000_000_000  # of one call: VGG16's steps of 8 runs beat those of 32 by 1.3
 )
 RUNS = "runs"  # the mesh's only axis
+LEAST = 2  # runs of a program: of one alone XLA drops the axis, and sums otherwise
 
 
 def expand(
@@ -314,7 +315,7 @@ def block_size(runs: int, limit: int, devices: int = 1) -> int:
     most = max(1, limit // devices)  # of one device
     shared = math.ceil(runs / devices)
     even = math.ceil(shared / math.ceil(shared / min(most, shared)))
-    return devices * min(most, max(2, even))
+    return devices * max(LEAST, min(most, even))
 
 
 def estimated_runs(

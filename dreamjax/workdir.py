@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ FOLDERS = (
     "states",
 )
 """Subfolders of a workdir that commands write files into."""
+
+_HELD: set[tuple[Path, int, int, int]] = set()
+"""Folder, thread, process and processes of what this process holds."""
 
 
 WRITTEN = (
@@ -68,7 +72,8 @@ def locked(workdir: Path, process: int = 0, processes: int = 1) -> Iterator[None
     """Holds the workdir; the lock goes with the process, however it ends.
 
     Temporary files that a killed process left in it are removed. The processes of one
-    job share the folder, and each of them is in it once.
+    job share the folder, and each of them is in it once. What holds a folder may call
+    what locks it too, in the same thread.
 
     Args:
       workdir: the folder; made if missing.
@@ -80,6 +85,10 @@ def locked(workdir: Path, process: int = 0, processes: int = 1) -> Iterator[None
     if workdir.exists() and not workdir.is_dir():
         raise ValueError(f"workdir={str(workdir)!r} is a file, not a folder.")
     workdir.mkdir(parents=True, exist_ok=True)
+    mine = (workdir.resolve(), threading.get_ident(), process, processes)
+    if processes == 1 and mine in _HELD:
+        yield
+        return
     with contextlib.ExitStack() as stack:
         held = fcntl.LOCK_EX if processes == 1 else fcntl.LOCK_SH
         wanted = [(workdir / ".lock", held)]
@@ -107,7 +116,11 @@ def locked(workdir: Path, process: int = 0, processes: int = 1) -> Iterator[None
         sweep(workdir, *(workdir / name for name in FOLDERS))
         if processes > 1:
             announce(workdir, process, "")
-        yield
+        _HELD.add(mine)
+        try:
+            yield
+        finally:
+            _HELD.discard(mine)
 
 
 def announce(workdir: Path, process: int, text: str) -> None:

@@ -23,6 +23,7 @@ from dreamjax.files import atomic_open
 from dreamjax.images import load_image, to_uint8
 from dreamjax.panorama import perspective
 from dreamjax.published import output_folder
+from dreamjax.workdir import locked
 
 WORKDIR = path_flag("workdir", "results/runs/gallery", "Folder of the runs.")
 OUT = path_flag("out", None, "Folder of the pictures; WORKDIR/pictures if not given.")
@@ -49,6 +50,12 @@ def main(arguments: list[str]) -> int:
     default = f"{runs}/pictures"
     out = output_folder("out", OUT.value, default, "results/dream", PUBLISH.value)
     use_compile_cache()
+    with locked(runs), locked(out):
+        return make_pictures(runs, out)
+
+
+def make_pictures(runs: Path, out: Path) -> int:
+    """Makes all pictures into folders that are held; returns the exit status."""
     model = models.load("efficientnet_lite0")
     given = {"model": model, "report": lambda line: None}
 

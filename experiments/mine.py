@@ -19,6 +19,7 @@ from dreamjax.mining.files import Shown, write_layer
 from dreamjax.mining.run import RANKINGS, Settings, mine
 from dreamjax.mining.sheet import CROPS
 from dreamjax.models import tap_shapes
+from dreamjax.workdir import locked
 from experiments.network import network_flags
 
 PHOTOS = path_flag("photos", None, "Folder of pictures, at any depth.")
@@ -45,6 +46,12 @@ def main(arguments: list[str]) -> int:
     if arguments or PHOTOS.value is None or TAPS.value is None:
         raise ValueError("give --photos=FOLDER and --taps=LAYER,…; see --help.")
     use_compile_cache()
+    with locked(WORKDIR.value):
+        return look_and_write()
+
+
+def look_and_write() -> int:
+    """Mines into a folder that is held; returns the exit status."""
     model = NETWORK.load()
     size = image_size(SIZE.value, model.record.size)
     settings = Settings(

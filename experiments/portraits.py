@@ -11,6 +11,7 @@ are configs/channel.py and configs/photo.py at the size of the row.
 
 import json
 from functools import partial
+from pathlib import Path
 
 from absl import flags
 from ml_collections import ConfigDict
@@ -25,6 +26,7 @@ from dreamjax.models.source import find
 from dreamjax.models.zoo import PORTS, find_port
 from dreamjax.portrait import SIDE, portrait, row
 from dreamjax.published import output_folder
+from dreamjax.workdir import locked
 
 MODELS = flags.DEFINE_list("models", None, "Networks; all at hand if not given.")
 FOLDER = path_flag("folder", None, "Where the rows go; RUNS/rows if not given.")
@@ -39,6 +41,12 @@ def main(arguments: list[str]) -> int:
     default, published = f"{RUNS.value}/rows", "docs/img/models"
     folder = output_folder("folder", FOLDER.value, default, published, PUBLISH.value)
     use_compile_cache()
+    with locked(folder):
+        return make_rows(folder)
+
+
+def make_rows(folder: Path) -> int:
+    """Makes the rows into a folder that is held; returns the exit status."""
     for name in MODELS.value or [n for n, p in PORTS.items() if find(p.source)]:
         record = find_port(name).record
         pictures = portrait(

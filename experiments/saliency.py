@@ -29,9 +29,11 @@ from dreamjax.figures.maps import (
     top_classes,
 )
 from dreamjax.files import write_bytes
+from dreamjax.identity import model_digest
 from dreamjax.images import load_image, png_bytes
 from dreamjax.labels import class_index
 from dreamjax.models.layers import RULES
+from dreamjax.workdir import locked
 from experiments.network import network_flags
 
 NETWORK = network_flags("efficientnet_lite0", "A network with classes.")
@@ -61,15 +63,16 @@ def main(arguments: list[str]) -> int:
     about = {
         "picture": hashlib.sha256(picture.read_bytes()).hexdigest(),
         "network": model.record.name,
-        "weights": model.record.sha256,
+        "weights": model_digest(model),
         "size": list(size),
     }
     maps = class_maps(model, image, target, RULE.value)
     ends = [f"_{target}_{name}.png" for name in maps]
-    stem = free_stem(OUT.value, picture, ends, about)
-    for end, drawn in zip(ends, maps.values(), strict=True):
-        data = png_bytes(drawn, {TEXT: json.dumps(about)})
-        print(write_bytes(OUT.value / f"{stem}{end}", data))
+    with locked(OUT.value):
+        stem = free_stem(OUT.value, picture, ends, about)
+        for end, drawn in zip(ends, maps.values(), strict=True):
+            data = png_bytes(drawn, {TEXT: json.dumps(about)})
+            print(write_bytes(OUT.value / f"{stem}{end}", data))
     return 0
 
 

@@ -29,6 +29,7 @@ from dreamjax.report.page import check_own_page, write_page
 from dreamjax.report.summary import read_summary
 from dreamjax.report.values import get, short
 from dreamjax.report.winners import Setting, distinct, settings
+from dreamjax.workdir import locked
 
 BY = flags.DEFINE_list("by", ["score"], "Metrics to rank by.")
 DISTINCT = flags.DEFINE_integer("distinct", 4, "How many winners, unlike each other.")
@@ -60,12 +61,13 @@ def main(arguments: list[str]) -> int:
         lines += [(f"{other.name} {i + 1}", other, s) for i, s in enumerate(beside)]
     for name, _, setting in lines:
         print(f"{name}: mark {setting.mark:.3f}, {told(setting)}")
-    for path in (
-        write_text(out / "winners.csv", table(lines)),
-        write_bytes(out / "winners.jpg", jpeg(drawn(lines))),
-        page(out, lines),
-    ):
-        print(path)
+    with locked(out):
+        for path in (
+            write_text(out / "winners.csv", table(lines)),
+            write_bytes(out / "winners.jpg", jpeg(drawn(lines))),
+            page(out, lines),
+        ):
+            print(path)
     return 0
 
 

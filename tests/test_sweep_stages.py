@@ -197,7 +197,7 @@ def test_out_of_memory_halves_the_calls_and_goes_on(short, tmp_path, monkeypatch
     starved(monkeypatch, 2)
     lines = []
     result = runner.run(config_of(), tmp_path, report=lines.append)
-    assert "out of memory with 3 runs of one call: 1 now" in lines
+    assert "out of memory with 3 runs of one call: 2 now" in lines
     np.testing.assert_allclose(result.images, short[1].images, atol=SAME)
     assert [row["run"] for row in result.rows] == list(range(6))
 

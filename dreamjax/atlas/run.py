@@ -15,13 +15,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from dreamjax import models
 from dreamjax.atlas import photos
 from dreamjax.atlas.classes import classifier
 from dreamjax.atlas.layer import layer_of
 from dreamjax.atlas.names import file_stem
 from dreamjax.atlas.recipe import check_recipe, tap_config
-from dreamjax.atlas.site import open_site
+from dreamjax.atlas.site import Site, open_site
 from dreamjax.atlas.sprites import STYLE, Style, check_style
 from dreamjax.atlas.taps import PICKS, Tap, choose_taps, choose_units
 from dreamjax.build import check_numbers
@@ -32,6 +34,7 @@ from dreamjax.models.model import Model, tap_shapes
 from dreamjax.paths import given_path
 from dreamjax.runner import run
 from dreamjax.terminal import tell
+from dreamjax.workdir import locked
 
 VERSION = 1  # of what is in a layer's record
 
@@ -91,7 +94,7 @@ def make_atlas(
       ValueError: bad input, before any compile; a folder that is no atlas.
       Interrupted: Ctrl-C or SIGTERM; what is finished is in the site.
     """
-    workdir, start = given_path("workdir", workdir), time.perf_counter()
+    workdir = given_path("workdir", workdir)
     config, given = take(config)
     require(not given, "config", "with arrays", "an atlas takes pictures as files")
     check_recipe(config)
@@ -104,6 +107,25 @@ def make_atlas(
     views = photos.views(photos.photo_paths(wanted.photos), size)
     pages = open_site(workdir / "site" if site is None else site)
     folder = workdir / file_stem(model.record.name)
+    with locked(folder):
+        return _make_atlas(
+            config, pages, folder, taps, views, wanted, style, model, report
+        )
+
+
+def _make_atlas(
+    config: Mapping[str, Any],
+    pages: Site,
+    folder: Path,
+    taps: Sequence[Tap],
+    views: np.ndarray,
+    wanted: Wanted,
+    style: Style,
+    model: Model,
+    report: Callable[[str], None],
+) -> dict[str, Path]:
+    """Makes an atlas; the folder of the network's sweeps is held."""
+    start, size = time.perf_counter(), views.shape[1:3]
     pages.add_network(network_record(model, size))
     aims = list(dict.fromkeys(tap.aim for tap in taps))
     respond = photos.responder(model, aims)

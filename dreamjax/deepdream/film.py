@@ -25,7 +25,7 @@ from dreamjax.deepdream.studio import (
     number_of_runs,
     open_studio,
 )
-from dreamjax.environment import write_environment
+from dreamjax.environment import UNKNOWN, environments, write_environment
 from dreamjax.errors import require
 from dreamjax.files import write_bytes
 from dreamjax.images import load_image, png_bytes, to_uint8
@@ -117,17 +117,19 @@ def film(
     saved = workdir / "frames" / "next.npz"
     with locked(workdir):
         claim(workdir, identity, report=report)
-        write_environment(workdir)
-        first, start, marks = 0, photo, ""
+        first, start, marks, made_on = 0, photo, "", []
         if saved.exists():
             (start,), meta = checkpoint.load(saved, (np.zeros_like(photo),))
             first, marks = meta["frame"], meta.get("frames", "")
+            made_on = meta.get("environments", [UNKNOWN])
             checkpoint.check_marks(
                 paths,
                 marks,
                 f"Put it back, or delete {saved} to dream the film anew.",
             )
         if first < count:
+            made_on = environments(made_on)
+            write_environment(workdir, made_on)
             opened = open_studio(config, [photo.shape[:2]], model, given)
             settings = number_of_runs(opened.config)
             paint = make_painter(
@@ -157,7 +159,8 @@ def film(
                 )
                 if len(marks) == checkpoint.MARK * i:  # else begun by an older version
                     marks += checkpoint.mark(paths[i])
-                checkpoint.save(saved, (start,), {"frame": i + 1, "frames": marks})
+                about = {"frame": i + 1, "frames": marks, "environments": made_on}
+                checkpoint.save(saved, (start,), about)
                 bar.update()
                 if stop and i + 1 < count:
                     raise Interrupted(

@@ -33,7 +33,12 @@ from dreamjax.deepdream.studio import (
     number_of_runs,
     open_studio,
 )
-from dreamjax.environment import write_environment
+from dreamjax.environment import (
+    environment,
+    environments,
+    provenance,
+    write_environment,
+)
 from dreamjax.errors import require
 from dreamjax.fields import ARRAY
 from dreamjax.files import write_bytes, write_text
@@ -63,6 +68,7 @@ from dreamjax.shards import (
     set_damaged_aside,
     write_result,
 )
+from dreamjax.shards import environments as environments_of
 from dreamjax.terminal import tell
 from dreamjax.types import Array, DreamInfo
 from dreamjax.workdir import claim, locked
@@ -331,7 +337,8 @@ def _make(
     blocks = [list(range(i, min(i + size, count))) for i in range(0, count, size)]
     with locked(folder):
         claim(folder, identity, report=report)
-        write_environment(folder)
+        if not (folder / "env.json").exists():
+            write_environment(folder, [environment()])
         parts = [{"runs": block} for block in blocks]
         lines = set_damaged_aside(folder, parts) + mend_logs(folder, range(len(blocks)))
         for line in lines:
@@ -345,7 +352,8 @@ def _make(
         if todo:
             report(easel.said)
         for i in todo:
-            _block(easel, photo, folder, i, blocks[i], report)
+            held = easel._replace(experiment=experiment)
+            _block(held, photo, folder, i, blocks[i], report)
         told = functools.partial(_told, experiment)
         numbered = dict(enumerate(blocks))
         rows, images = collect(folder, numbered, told)
@@ -354,6 +362,7 @@ def _make(
             for line in mend_events(folder, _ended(easel, blocks), _shown):
                 report(line)
         merge_metrics(folder)
+        write_environment(folder, environments_of(folder))
         shown = finished(config, images, photo)
         files = write_artifacts(
             experiment, folder, rows, shown[:, None], notes=_notes(experiment)
@@ -412,7 +421,8 @@ def _block(
 ) -> None:
     """Dreams one block of runs to its end, octave by octave."""
     config, experiment = easel.experiment.config, easel.experiment
-    passage, log = _passage(easel, folder, number, runs)
+    passage, log, made_on = _passage(easel, folder, number, runs)
+    made_on = environments(made_on)
     steps, first = config["steps"], 0 if passage is None else passage.octave
     log, said = rewind(folder, number, first * steps, log)
     if said:
@@ -459,7 +469,7 @@ def _block(
             show(passage)
             book.flush()
             saved = _saved(folder, number, passage.octave)
-            meta = {"runs": runs, "octave": passage.octave}
+            meta = {"runs": runs, "octave": passage.octave, "environments": made_on}
             checkpoint.save(saved, (passage.images, passage.alive), meta, book.text)
             _saved(folder, number, passage.octave - 1).unlink(missing_ok=True)
             if stop and passage.octave < len(easel.sizes):
@@ -487,9 +497,9 @@ def _block(
             [{n: float(v[i]) for n, v in metrics.items()} for i in range(len(runs))],
             len(easel.sizes) * steps,
         )
-        write_result(
-            result_path(folder, number), made.images, metrics, {"runs": runs}, book.text
-        )
+        said = provenance(made_on, experiment.identity.digests())
+        meta = {"runs": runs, "provenance": said}
+        write_result(result_path(folder, number), made.images, metrics, meta, book.text)
     _saved(folder, number, len(easel.sizes)).unlink(missing_ok=True)
 
 
@@ -499,10 +509,10 @@ def _saved(folder: Path, block: int, octave: int) -> Path:
 
 def _passage(
     easel: Easel, folder: Path, block: int, runs: Sequence[int]
-) -> tuple[Passage | None, str | None]:
-    """Returns where an interrupted dream had got to, or None, and its log till then.
+) -> tuple[Passage | None, str | None, Sequence[Mapping[str, Any]]]:
+    """Returns where an interrupted dream had got to, its log, and what made it.
 
-    A checkpoint that is damaged is set aside, and said.
+    None where it had got nowhere. A checkpoint that is damaged is set aside, and said.
     """
     for octave in range(len(easel.sizes), 0, -1):
         saved = _saved(folder, block, octave)
@@ -520,8 +530,9 @@ def _passage(
             print(f"{saved.name} {why}: kept as {aside}, made again.", file=sys.stderr)
             continue
         images, alive = checkpoint.unpacked(saved, kept, like)
-        return Passage(octave, images, alive), kept.log
-    return None, ""
+        made_on = kept.meta.get("environments", ())
+        return Passage(octave, images, alive), kept.log, made_on
+    return None, "", ()
 
 
 def _ended(easel: Easel, blocks: Sequence[Sequence[int]]) -> list[Ended]:

@@ -29,6 +29,7 @@ from dreamjax.models.source import find
 from dreamjax.models.zoo import find_port
 from dreamjax.runner import Result, run
 from dreamjax.terminal import tell
+from dreamjax.workdir import locked
 
 DEFAULT = "efficientnet_lite0"
 DPI = 100  # of a drawing, pixels per inch
@@ -184,7 +185,7 @@ def make_figure(
     and its curves for TensorBoard.
 
     Raises:
-      ValueError: a folder of photos without any.
+      ValueError: a folder of photos without any, or a folder in use.
     """
     network = network_for(figure, model)
     loaded = models.load(network)
@@ -192,10 +193,19 @@ def make_figure(
     if model is None and figure.network not in ("", network):
         report(f"  the weights of {figure.network}, the paper's own, are not here")
     raw, target = workdir / figure.name, folder / figure.name
-    pictures = photos_of(photos)
-    made = figure.make(
-        Context(figure.name, loaded, quicktest, raw, pictures, seed, report)
+    context = Context(
+        figure.name, loaded, quicktest, raw, photos_of(photos), seed, report
     )
+    with locked(raw), locked(target):
+        return _make_figure(figure, context, target)
+
+
+def _make_figure(
+    figure: Figure, context: Context, target: Path
+) -> list[dict[str, Any]]:
+    """Makes a figure into folders that are held."""
+    report, loaded, raw = context.report, context.model, context.workdir
+    made = figure.make(context)
     used = made.network or loaded.record.name
     own = find_port(figure.network or DEFAULT).record.name
     found = record.records(made.rows, used)
@@ -214,8 +224,8 @@ def make_figure(
         "network": used,
         "own_network": figure.network,
         "substitute": loaded.record.name != own,
-        "quicktest": quicktest,
-        "seed": seed,
+        "quicktest": context.quicktest,
+        "seed": context.seed,
         "pictures": [f"{name}.jpg" for name in drawn],
         "files": [*names, f"{figure.name}.csv", f"{figure.name}.json"],
         "records": found,

@@ -66,6 +66,7 @@ def write_layer(
         "pictures": mined.used,
         "broken": list(mined.broken),
         "kinds": list(KINDS),
+        "environments": list(mined.made_on),
         "settings": mined.settings._asdict(),
         "channels": [
             as_record(mined, tap, channel, keep, reach, columns)

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dreamjax.checkpoint import DAMAGE, digest
+from dreamjax.environment import UNKNOWN, environments
 from dreamjax.errors import choose, require
 from dreamjax.fields import TEXT, Field, convert, pair_of, whole
 from dreamjax.files import atomic_open
@@ -33,6 +34,7 @@ from dreamjax.mining.windows import look, windows
 from dreamjax.models.model import Model
 from dreamjax.paths import given_path
 from dreamjax.terminal import tell
+from dreamjax.workdir import locked
 
 FILE = "mined.npz"
 NAMED = 5  # skipped files that a line of progress names
@@ -70,6 +72,7 @@ class Mined(NamedTuple):
       settings: what was asked.
       ledgers: tap -> what its channels answered.
       broken: names of the files that could not be used; they are among `pictures`.
+      made_on: environments that they were looked at in, the last one last.
     """
 
     folder: Path
@@ -77,6 +80,7 @@ class Mined(NamedTuple):
     settings: Settings
     ledgers: dict[str, Ledger]
     broken: tuple[str, ...]
+    made_on: tuple[dict[str, Any], ...] = ()
 
     @property
     def used(self) -> int:
@@ -88,6 +92,7 @@ class _Progress(NamedTuple):
     done: int  # pictures
     ledgers: dict[str, Ledger]
     broken: tuple[str, ...]
+    made_on: tuple[dict[str, Any], ...] = ()
 
 
 def mine(
@@ -119,16 +124,39 @@ def mine(
       report: takes each line of what is said.
 
     Raises:
-      ValueError: bad input; a state of another look; no picture could be used.
+      ValueError: bad input; a workdir in use, or with a state of another look; no
+        picture could be used.
       Interrupted: Ctrl-C or SIGTERM, after a save.
     """
     settings = checked(settings)
     batch = convert("batch", batch, whole(1, "batch"))
+    if workdir is None:
+        return _mine(
+            model, taps, folder, settings, None, directions, batch, save_seconds, report
+        )
+    path = given_path("workdir", workdir) / FILE
+    with locked(path.parent):
+        return _mine(
+            model, taps, folder, settings, path, directions, batch, save_seconds, report
+        )
+
+
+def _mine(
+    model: Model,
+    taps: Sequence[str],
+    folder: str | Path | Sequence[Path],
+    settings: Settings,
+    path: Path | None,
+    directions: Mapping[str, np.ndarray] | None,
+    batch: int,
+    save_seconds: float,
+    report: Callable[[str], None],
+) -> Mined:
+    """Looks at every picture; the folder of `path`, where the state is, is held."""
     taps = list(dict.fromkeys(taps))
     channels = widths(model, taps, settings.size, directions)
     folder, paths = _listed(folder)
     asked = _identity(model, taps, folder, paths, settings, directions)
-    path = None if workdir is None else given_path("workdir", workdir) / FILE
     progress = None if path is None else _load(path, asked)
     if progress is None:
         ledgers = {
@@ -138,6 +166,8 @@ def mine(
     elif progress.done < len(paths):
         report(f"goes on after {progress.done} of {len(paths)} pictures")
     if progress.done < len(paths):
+        made_on = tuple(environments(progress.made_on))
+        progress = progress._replace(made_on=made_on)
         watch = watcher(model, taps, batch, directions)
         progress = _go_on(
             progress,
@@ -158,6 +188,7 @@ def mine(
         settings=settings,
         ledgers=progress.ledgers,
         broken=progress.broken,
+        made_on=progress.made_on,
     )
 
 
@@ -228,7 +259,8 @@ def _go_on(
             for n in bad:
                 broken.append(names[n])
                 report(f"skipped: {names[n]!r} has answers that are not finite")
-            progress, seen = _Progress(number + 1, ledgers, tuple(broken)), []
+            told = tuple(broken), progress.made_on
+            progress, seen = _Progress(number + 1, ledgers, *told), []
             now = time.monotonic()
             last = progress.done == len(paths)
             if asked or last or now - saved >= every:
@@ -333,6 +365,7 @@ def _identity(
 
 def _save(path: Path, asked: Mapping[str, Any], progress: _Progress) -> None:
     about = {"asked": asked, "done": progress.done, "broken": progress.broken}
+    about["environments"] = progress.made_on
     arrays = {
         f"{i}.{name}": array
         for i, ledger in enumerate(progress.ledgers.values())
@@ -371,7 +404,8 @@ def _load(path: Path, asked: Mapping[str, Any]) -> _Progress | None:
         tap: _unflat({n: arrays[f"{i}.{n}"] for n in NAMES})
         for i, tap in enumerate(asked["taps"])
     }
-    return _Progress(about["done"], ledgers, tuple(about["broken"]))
+    made_on = tuple(about.get("environments", [UNKNOWN]))
+    return _Progress(about["done"], ledgers, tuple(about["broken"]), made_on)
 
 
 NESTED = {"top": Ranked, "bottom": Ranked, "sample": Sample}

@@ -1,6 +1,8 @@
 """What a finished sweep leaves for people: pictures, contact sheet, table, page."""
 
+import contextlib
 import io
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,12 @@ import numpy as np
 from PIL import Image
 
 from dreamjax.build import Experiment
-from dreamjax.environment import environment
+from dreamjax.environment import UNKNOWN
 from dreamjax.files import write_bytes, write_text
 from dreamjax.images import png_bytes
 from dreamjax.logbook import run_name, write_sheet_run
 from dreamjax.report.page import write_page
-from dreamjax.report.recipe import write_picture
+from dreamjax.report.recipe import read_recipe, write_picture
 from dreamjax.report.sheet import contact_sheet
 from dreamjax.report.summary import SUMMARY, TABLE, summary_csv, summary_json
 from dreamjax.report.values import varying
@@ -38,7 +40,7 @@ def pictures_of(images: np.ndarray) -> np.ndarray:
     return np.concatenate(list(np.moveaxis(images[..., :3], 1, 0)), axis=2)
 
 
-def recipe_of(experiment: Experiment, row: Row, where: Mapping[str, Any]) -> Row:
+def recipe_of(experiment: Experiment, row: Row, made: Mapping[str, Any]) -> Row:
     """Returns all that is needed to make a run's picture again.
 
     The number of a run is its place in the list of its config, and a run that
@@ -47,7 +49,7 @@ def recipe_of(experiment: Experiment, row: Row, where: Mapping[str, Any]) -> Row
     Args:
       experiment: the sweep.
       row: the run's summary row.
-      where: `environment()`.
+      made: how the run was computed, `environment.provenance`, as its result tells.
     """
     config = experiment.config
     if row.get("stop") is not None:
@@ -62,9 +64,30 @@ def recipe_of(experiment: Experiment, row: Row, where: Mapping[str, Any]) -> Row
         "pictures": experiment.image_hashes,
         "network": experiment.model.record.name,
         "weights": experiment.model.record.sha256,
-        "identity": experiment.identity.digests(),
-        "environment": dict(where),
+        **made,
     }
+
+
+def made_of(experiment: Experiment, row: Row, path: Path) -> dict[str, Any]:
+    """Returns how a run was computed: as its result tells, never as things are now.
+
+    A result from before this was kept does not tell; then what the picture that is
+    there says of it is repeated.
+
+    Args:
+      experiment: the sweep.
+      row: the run's summary row.
+      path: of its picture.
+    """
+    made = row.get("provenance")
+    if made is not None:
+        files = {**experiment.identity.files, **made["identity"]["files"]}
+        return {**made, "identity": {**made["identity"], "files": files}}
+    with contextlib.suppress(ValueError, KeyError):
+        old = read_recipe(path)
+        if old["hparams"] == json.loads(json.dumps(row["hparams"])):
+            return {"environment": old["environment"]}
+    return {"environment": UNKNOWN}
 
 
 def write_artifacts(
@@ -87,12 +110,12 @@ def write_artifacts(
     Returns:
       Name -> path of everything in the folder that a reader may open.
     """
-    pictures, where = pictures_of(images), environment()
+    pictures = pictures_of(images)
     for row, picture in zip(rows, pictures, strict=True):
         row["image"] = f"runs/{run_name(row['run'])}.png"
-        write_picture(
-            workdir / row["image"], picture, recipe_of(experiment, row, where)
-        )
+        path = workdir / row["image"]
+        recipe = recipe_of(experiment, row, made_of(experiment, row, path))
+        write_picture(path, picture, recipe)
     config = experiment.config
     title = f"{config['objective']} · {experiment.model.record.name}"
     sheet = contact_sheet(pictures, rows, rows_by(rows, config["rows"]), title)

@@ -36,6 +36,7 @@ from dreamjax.report.effects import (
 from dreamjax.report.page import check_own_page, write_page
 from dreamjax.report.sheet import contact_sheet
 from dreamjax.report.summary import Row, summary_csv
+from dreamjax.workdir import locked
 
 ALL = "all"
 MAX_MARKS = 5000  # of one SVG; more are a PNG
@@ -72,6 +73,18 @@ def write_comparison(
     taken = (out / "config.json").exists() or (out / "summary.json").exists()
     require(not taken, "out", str(out), "a sweep is in this folder; give another")
     check_own_page(out, "comparison.csv")
+    with locked(out):
+        return _write_comparison(sweeps, out, notes, axes, within)
+
+
+def _write_comparison(
+    sweeps: Sequence[Sweep],
+    out: Path,
+    notes: Sequence[str],
+    axes: tuple[str, str] | None,
+    within: Sequence[str],
+) -> dict[str, Path]:
+    """Writes a comparison into a folder that is held."""
     rows = align(sweeps)
     files = {}
     if axes is not None:  # first: it finds a name that is misspelt

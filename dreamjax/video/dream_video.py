@@ -3,6 +3,7 @@
 `dream_video(clip, dream_frame, workdir, settings)` writes into `workdir`:
 
     config.json         the clip and the settings
+    env.json            what it was made on
     frames/000000.png … the dreams
     metrics.csv         a row per frame (see `COLUMNS`)
     state.npz           the last dream in full precision: what the next one needs
@@ -26,6 +27,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dreamjax import checkpoint
+from dreamjax.environment import UNKNOWN, environments, write_environment
 from dreamjax.errors import choose, require
 from dreamjax.files import write_bytes, write_text
 from dreamjax.identity import Identity, content_digest
@@ -310,6 +312,8 @@ def _dream(
     report: Callable[[str], None],
 ) -> None:
     _rewind(workdir, done)
+    made_on = environments(_made_on(workdir) if done else ())
+    write_environment(workdir, made_on)
     total = len(range(settings.start, _stop(clip, settings), settings.every))
     frames = _numbered(clip, settings, plain, max(done - 1, 0))
     last = None
@@ -343,7 +347,7 @@ def _dream(
             row = {"frame": number, "finite": int(finite)}
             row["source"] = settings.start + number * settings.every
             row |= _measure(now, last, pair, settings)
-            _keep(workdir, now, row, settings)
+            _keep(workdir, now, row, settings, made_on)
             last = now
             bar.update()
             bar.set_postfix(error=f"{row['temporal_error']:.2f}")
@@ -494,7 +498,11 @@ def _out(workdir: Path, settings: VideoSettings) -> Path:
 
 
 def _keep(
-    workdir: Path, now: _Last, row: Mapping[str, float], settings: VideoSettings
+    workdir: Path,
+    now: _Last,
+    row: Mapping[str, float],
+    settings: VideoSettings,
+    made_on: Sequence[Mapping[str, Any]],
 ) -> None:
     """Makes a frame durable: the state comes last, and says that the rest is there."""
     number = int(row["frame"])
@@ -508,7 +516,7 @@ def _keep(
     marks = _kept_marks(workdir)
     if len(marks) == checkpoint.MARK * number:  # else begun by an older version
         marks += checkpoint.mark(_picture(workdir, number))
-    meta = {"done": number + 1, "frames": marks}
+    meta = {"done": number + 1, "frames": marks, "environments": made_on}
     log = path.read_bytes().decode("utf-8")
     checkpoint.save(workdir / "state.npz", _state(now, settings), meta, log)
 
@@ -587,6 +595,11 @@ def _done(workdir: Path, clip: Clip, settings: VideoSettings) -> int:
     if not (workdir / "state.npz").exists():
         return 0
     return _load_state(workdir, clip, settings)[2]
+
+
+def _made_on(workdir: Path) -> list[dict[str, Any]]:
+    """Returns what the dreams that are whole were made on."""
+    return checkpoint.read_meta(workdir / "state.npz").get("environments", [UNKNOWN])
 
 
 def _rewind(workdir: Path, done: int) -> None:

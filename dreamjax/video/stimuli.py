@@ -10,7 +10,7 @@ import ml_collections
 import numpy as np
 
 from dreamjax.deepdream.config import take_dream
-from dreamjax.deepdream.studio import make_scorer, open_studio
+from dreamjax.deepdream.studio import dream_identity, make_scorer, open_studio
 from dreamjax.errors import require
 from dreamjax.fields import TRUTH, Field, real, tuple_of
 from dreamjax.match import (
@@ -30,6 +30,7 @@ from dreamjax.video.config import VIDEO, VIDEO_FIELDS
 from dreamjax.video.flow import optical_flow
 from dreamjax.video.run import run_video, scaled
 from dreamjax.video.writing import write_clip
+from dreamjax.workdir import claim, locked
 
 OWN = ("grades", "luminance", "spectrum", "scrambled")
 CONTROL, SCRAMBLED = "control", "scrambled"
@@ -89,6 +90,23 @@ def make_stimuli(
     config = {name: value for name, value in config.items() if name not in OWN}
     workdir = given_path("workdir", workdir)
     model = load_configured(config) if model is None else model
+    with locked(workdir):
+        files = {config["image"]: given_path("image", config["image"])}
+        identity = dream_identity(config, model, files)
+        claimed = identity._replace(config={**config, **own})
+        claim(workdir, claimed, ("output", "quality"), report)
+        return _make_stimuli(config, own, workdir, model, given, report)
+
+
+def _make_stimuli(
+    config: Mapping[str, Any],
+    own: Mapping[str, Any],
+    workdir: Path,
+    model: Model,
+    given: Mapping[str, np.ndarray],
+    report: Callable[[str], None],
+) -> dict[str, Path]:
+    """Writes the clips and their table into a folder that is held."""
     made = run_video(config, workdir / "dream", model=model, report=report)
     source = open_clip(config["image"])
     clip = scaled(source, config["longest"], panorama=config["panorama"])
