@@ -194,10 +194,10 @@ def table1(context: Context) -> Made:
             " the authors' toolbox saves it.",
             f"Fewer steps than the paper's 500 … 1000: those of the measured runs, at"
             f" most {STEPS}; {SHORT} for the other classes.",
-            "Pictures are after a full cycle of the blur, also where the first argmax is"
-            " looked for; the measured values are of pictures as they were after the"
-            " last update, 3 updates after a blur in settings 1, 3 and 4, when more high"
-            " frequencies are back.",
+            "Pictures are after a full cycle of the blur, also where the first argmax"
+            " is looked for; the measured values are of pictures as they were after the"
+            " last update, 3 updates after a blur in settings 1, 3 and 4, when more"
+            " high frequencies are back.",
             "The energy is of the channels' mean. The measured values do not say of"
             " what; of the channels apart it would be .79, .04, .42, .03 and .08.",
         ),
