@@ -185,7 +185,7 @@ def make_figure(
     and its curves for TensorBoard.
 
     Raises:
-      ValueError: a folder of photos without any, or a folder in use.
+      ValueError: a folder of photos without any, or a `workdir`/NAME in use.
     """
     network = network_for(figure, model)
     loaded = models.load(network)
@@ -196,7 +196,7 @@ def make_figure(
     context = Context(
         figure.name, loaded, quicktest, raw, photos_of(photos), seed, report
     )
-    with locked(raw), locked(target):
+    with locked(raw):
         return _make_figure(figure, context, target)
 
 

@@ -92,7 +92,8 @@ def make_stimuli(
     model = load_configured(config) if model is None else model
     with locked(workdir):
         files = {config["image"]: given_path("image", config["image"])}
-        identity = dream_identity(config, model, files)
+        inner = {name: value for name, value in config.items() if name not in VIDEO}
+        identity = dream_identity(inner, model, files)
         claimed = identity._replace(config={**config, **own})
         claim(workdir, claimed, ("output", "quality"), report)
         return _make_stimuli(config, own, workdir, model, given, report)
