@@ -43,7 +43,6 @@ class Bench(NamedTuple):
         where the program wants them.
       salts: [R], by run.
       labels: run -> what tells it from the others.
-      made_of: digest of config, networks and code, for the results.
       devices: that one call is spread over.
     """
 
@@ -54,7 +53,6 @@ class Bench(NamedTuple):
     second: Any
     salts: np.ndarray
     labels: Mapping[int, str]
-    made_of: str
     devices: int = 1
 
     @property
@@ -350,7 +348,6 @@ def _finish(
         "hparams": [experiment.told(run) for run in block.runs],
         "start": block.start,
         "stop": block.stop,
-        "identity": bench.made_of,
         "provenance": provenance(
             flight.made_on,
             experiment.identity.digests(),

@@ -63,7 +63,6 @@ from dreamjax.workdir import (
     as_json,
     check_claim,
     claim,
-    fixed_digest,
     is_running,
     locked,
 )
@@ -115,7 +114,6 @@ class _Sweep(NamedTuple):
       wait: seconds, for another process that is not running.
       devices: that it computes with.
       report: takes each line of what is said.
-      made_of: digest of what may not differ when the sweep is started again.
     """
 
     experiment: Experiment
@@ -128,7 +126,6 @@ class _Sweep(NamedTuple):
     wait: float
     devices: Sequence[jax.Device]
     report: Callable[[str], None]
-    made_of: str
 
 
 class _Shop:
@@ -247,7 +244,6 @@ class _Shop:
             *weights,
             salts,
             named,
-            job.made_of,
             len(devices),
         )
         seconds = time.perf_counter() - start
@@ -385,9 +381,8 @@ def _run(
     identity = experiment.identity._replace(config=config)
     digest = hashlib.sha256(as_json(identity.as_json()).encode()).hexdigest()
     check_claim(workdir, identity, FREE)
-    made_of = fixed_digest(identity, FREE)
     if hosts.leads:
-        old = _old_plan(workdir, report)
+        old = _old_plan(workdir, identity, report)
     else:
         old = _awaited_plan(workdir, identity, digest, wait, report)
     told = [experiment.told(i) for i in range(len(experiment.runs))]
@@ -422,7 +417,6 @@ def _run(
         wait=wait,
         devices=found,
         report=report,
-        made_of=made_of,
     )
     shop = _Shop(job)
     if hosts.leads:
@@ -543,7 +537,9 @@ def _groups(
     }
 
 
-def _old_plan(workdir: Path, report: Callable[[str], None]) -> Plan | None:
+def _old_plan(
+    workdir: Path, identity: Identity, report: Callable[[str], None]
+) -> Plan | None:
     """Returns the plan of a folder that holds one; a lost one from the results."""
     old = plans.read_plan(workdir)
     if old is None:
@@ -551,8 +547,11 @@ def _old_plan(workdir: Path, report: Callable[[str], None]) -> Plan | None:
         if old is not None:
             report(f"{plans.PLAN} is missing: made again from {len(old.blocks)} blocks")
     if old is not None:
-        blocks = [block._asdict() for block in old.blocks]
-        lines = shards.set_damaged_aside(workdir, blocks)
+        blocks = [
+            {**block._asdict(), "hparams": [old.runs[run] for run in block.runs]}
+            for block in old.blocks
+        ]
+        lines = shards.set_damaged_aside(workdir, blocks, identity)
         for line in lines + mend_logs(workdir, range(len(blocks))):
             report(line)
     return old

@@ -6,6 +6,7 @@ result is written last: a block that has one is finished.
 """
 
 import contextlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ import jax
 import numpy as np
 
 from dreamjax import checkpoint
+from dreamjax.identity import Identity
 from dreamjax.plan import Block, Outcome, Plan
 from dreamjax.types import DreamState
 
@@ -88,12 +90,19 @@ def read_result(path: Path) -> Result:
         ) from error
 
 
-def set_damaged_aside(workdir: Path, blocks: Sequence[Mapping[str, Any]]) -> list[str]:
+def set_damaged_aside(
+    workdir: Path,
+    blocks: Sequence[Mapping[str, Any]],
+    identity: Identity | None = None,
+) -> list[str]:
     """Renames results that are not what was written, so that they are made again.
 
     Args:
       workdir: the folder.
-      blocks: what the meta of each block's result must say: "runs", "start", "stop".
+      blocks: what the meta of each block's result must say: "runs", and of a sweep
+        "hparams", "start", "stop".
+      identity: of the folder; a result that another network or other code made does
+        not belong here. None does not ask.
 
     Returns:
       A line for each.
@@ -101,26 +110,34 @@ def set_damaged_aside(workdir: Path, blocks: Sequence[Mapping[str, Any]]) -> lis
     lines = []
     for number, expected in enumerate(blocks):
         path = result_path(workdir, number)
-        if path.exists() and (why := _wrong(path, expected)):
+        if path.exists() and (why := _wrong(path, expected, identity)):
             aside = checkpoint.set_aside(path)
             lines.append(f"{path.name} {why}: kept as {aside}, made again.")
     return lines
 
 
-def _wrong(path: Path, expected: Mapping[str, Any]) -> str:
+def _wrong(path: Path, expected: Mapping[str, Any], identity: Identity | None) -> str:
     """Returns what is wrong with a result, or ""."""
     try:
         meta = read_result(path).meta
     except ValueError:
         return "is damaged"
+    made = meta.get("provenance", {}).get("identity", {})
+    if identity is not None:
+        here = identity.digests()
+        for part, what in (("networks", "weights"), ("code", "code")):
+            if part in made and made[part] != here[part]:
+                return f"is of other {what} than this folder"
     return other_block(meta, expected)
 
 
 def other_block(meta: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
     """Returns in what a file's meta tells of another block, or ""."""
     for name, value in expected.items():
-        value = list(value) if isinstance(value, tuple) else value
+        value = json.loads(json.dumps(value))  # as it comes back: tuples are lists
         if name in meta and meta[name] != value:
+            if name == "hparams":
+                return "is of runs with other hyperparameters"
             return f"is of {name} {meta[name]}, not {value}"
     return ""
 

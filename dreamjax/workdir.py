@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import threading
@@ -240,16 +239,6 @@ def _check_free(workdir: Path) -> None:
                 f" {path.relative_to(workdir).as_posix()!r} that would be replaced."
                 " Give an empty or a new folder."
             )
-
-
-def fixed_digest(identity: Identity, free: Sequence[str] = ()) -> str:
-    """Returns the SHA-256 of all in an identity that may not differ; see `claim`.
-
-    Files are left out: an extension may read more of them.
-    """
-    config = {k: v for k, v in identity.config.items() if k not in free}
-    fixed = identity._replace(config=config, files={})
-    return hashlib.sha256(as_json(fixed.as_json()).encode()).hexdigest()
 
 
 def as_json(config: Mapping[str, Any]) -> str:

@@ -363,6 +363,33 @@ def test_swapped_results_are_made_again(finished, copy):
     same(copy, finished)
 
 
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda meta: meta["hparams"][0].update(tv=1.0), "with other hyperparameters"),
+        (
+            lambda meta: meta["provenance"]["identity"]["networks"]["model"].update(
+                weights="0" * 64
+            ),
+            "of other weights than this folder",
+        ),
+        (
+            lambda meta: meta["provenance"]["identity"]["code"].clear(),
+            "of other code than this folder",
+        ),
+    ],
+)
+def test_results_of_another_folder_are_made_again(change, line, finished, copy):
+    path = shards.result_path(copy, 1)
+    result = shards.read_result(path)
+    change(result.meta)
+    given = (result.images[::-1], result.metrics, result.meta, result.log)
+    shards.write_result(path, *given)
+    _, said = go_on(copy)
+    assert f"block_0001.npz is of runs {line}" in said or f"npz is {line}" in said
+    same(copy, finished)
+
+
 def test_swapped_states_are_not_gone_on_with(copy, finished, tmp_path):
     first, second = (shards.state_path(copy, n) for n in (0, 1))
     data = first.read_bytes(), second.read_bytes()

@@ -340,8 +340,8 @@ def _make(
         if not (folder / "env.json").exists():
             write_environment(folder, [environment()])
         parts = [{"runs": block} for block in blocks]
-        lines = set_damaged_aside(folder, parts) + mend_logs(folder, range(len(blocks)))
-        for line in lines:
+        lines = set_damaged_aside(folder, parts, identity)
+        for line in lines + mend_logs(folder, range(len(blocks))):
             report(line)
         todo = [i for i in range(len(blocks)) if not result_path(folder, i).exists()]
         height, width = photo.shape[:2]
