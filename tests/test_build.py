@@ -50,7 +50,7 @@ BAD = [
     ({"hparams": {"init_std": (1e39,)}}, r"hparams\.init_std=1e\+39.*finite"),
     (
         {"hparams": {"blur_width": (1.0,), "blur_every": (2, 0.5)}},
-        r"hparams\.blur_every=0\.5.*whole number of steps",
+        r"hparams\.blur_every=\(2, 0\.5\).*0\.5 is no whole number",
     ),
     ({"hparams": {"tv": (float("inf"),)}}, r"hparams\.tv=inf.*finite"),
     ({"hparams": {"decay_power": (1.0, 1e6)}}, r"decay_power=1000000\.0.*24 × 20"),

@@ -18,6 +18,7 @@ from jax.tree_util import tree_map_with_path
 from dreamjax.errors import choose
 from dreamjax.models.layers import Rules
 from dreamjax.models.model import Model, preprocess
+from dreamjax.models.trouble import said_by
 from dreamjax.types import Array, Taps
 
 PRECISIONS = ("float32", "bfloat16")
@@ -52,9 +53,13 @@ def in_precision(model: Model, precision: str) -> Model:
         x = preprocess(images, model.record).astype(jnp.bfloat16)
         try:
             found = dict(network(variables, x, rules))
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
+            # An adapter tells a layer's TypeError as a ValueError with a remedy.
+            cause = error if isinstance(error, TypeError) else error.__cause__
+            if not isinstance(cause, TypeError):
+                raise
             raise ValueError(
-                f"{refused}: its layers need other types ({error})."
+                f"{refused}: its layers need other types ({said_by(cause)})."
             ) from error
         if all(tap.dtype != jnp.bfloat16 for tap in found.values()):
             raise ValueError(
