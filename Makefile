@@ -32,7 +32,7 @@ $(VENV)/.ready: requirements.txt
 	    -r requirements.txt
 	touch $@
 
-$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt requirements-video.txt requirements-figures.txt
+$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt requirements-video.txt requirements-figures.txt requirements-hub.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	    -r requirements-dev.txt
 	touch $@

@@ -19,6 +19,7 @@ from dreamjax import models
 from dreamjax.code_digest import array_parts, digest_of, users_code
 from dreamjax.gradients import GRADIENT_TRANSFORMS
 from dreamjax.json_file import open_regular
+from dreamjax.models.hub import content_of
 from dreamjax.models.model import Model
 from dreamjax.models.published import weights_digest
 from dreamjax.models.source import locate
@@ -140,7 +141,7 @@ def identify(
 
 def network_identity(model: Model) -> Network:
     """Returns which network a loaded model is."""
-    record = dataclasses.replace(model.record, sha256="")
+    record = content_of(dataclasses.replace(model.record, sha256=""))
     port = PORTS.get(record.name)
     of_zoo = port is not None and port.record == record
     told = "" if of_zoo else digest_of(dataclasses.asdict(record))

@@ -18,7 +18,8 @@ from dreamjax.models.zoo import find_port
 from experiments.network import network_flags
 
 NETWORK = network_flags(
-    "efficientnet_lite0", "A network, or package.module:function of yours."
+    "efficientnet_lite0",
+    "A network, hf:OWNER/NAME, or package.module:function of yours.",
 )
 SIZE = flags.DEFINE_list("size", None, "Height,width in pixels; the record's default.")
 REACH = flags.DEFINE_bool("reach", False, "Also the receptive field of a unit.")

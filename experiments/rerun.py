@@ -10,9 +10,10 @@ runs are always made again.
 
 A recipe is text from whoever made the picture, so it is checked before anything is
 loaded, and it runs no code: a picture of a network of one's own is made again only
-where --model (or --transfer) names the same function. docs/recipes.md has what a recipe
-may ask for, and which files it may name. A file of one's own weights is looked for
-where it was, or where --weights says.
+where --model (or --transfer) names the same function, and one of a hub is fetched only
+where it names the same. docs/recipes.md has what a recipe may ask for, and which files
+it may name. A file of one's own weights is looked for where it was, or where --weights
+says.
 """
 
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ from dreamjax.identity import KEY, from_json
 from dreamjax.identity import changes as identity_changes
 from dreamjax.images import load_image, to_uint8
 from dreamjax.models.checkpoint_file import digest
+from dreamjax.models.hub import is_hub_name, pinned
 from dreamjax.models.own import load_own, split_key
 from dreamjax.paths import given_path
 from dreamjax.report.artifacts import pictures_of
@@ -53,10 +55,14 @@ WEIGHTS = path_flag(
 CROWD = flags.DEFINE_bool("crowd", False, "Make the run's whole block again.")
 OWN = {
     "model": flags.DEFINE_string(
-        "model", None, "module:function of yours, as the recipe names its network."
+        "model",
+        None,
+        "module:function or hf:OWNER/NAME, as the recipe says.",
     ),
     "transfer": flags.DEFINE_string(
-        "transfer", None, "module:function of yours, as the recipe names its judge."
+        "transfer",
+        None,
+        "module:function or hf:OWNER/NAME, as the recipe says.",
     ),
 }
 
@@ -145,6 +151,11 @@ def check_code(config: Mapping[str, Any], named: Mapping[str, str | None]) -> No
         wanted = config.get(part, "")
         if given is not None and given != wanted:
             raise ValueError(f"--{part}={given}: the recipe says {part}={wanted!r}.")
+        if is_hub_name(wanted) and given is None:
+            raise ValueError(
+                f"the recipe says {part}={wanted!r}, a download. A picture fetches"
+                f" nothing by itself: if you want it, give --{part} the same name."
+            )
         if ":" in wanted and given is None:
             raise ValueError(
                 f"the recipe says {part}={wanted!r}, a function to import. A picture"
@@ -178,6 +189,9 @@ def network_of(recipe: dict[str, Any], given: str | Path | None) -> models.Model
     weights = str(given) if given is not None else named
     if given is not None and not named:
         raise ValueError(f"weights={weights!r}: the picture is of published weights.")
+    if is_hub_name(config["model"]):
+        name = pinned(config["model"], recipe["network"])
+        return models.load(name, labels=str(config.get("labels", "")))
     if not weights:
         return models.load(config["model"])
     found = digest(split_key(weights)[0])

@@ -90,6 +90,9 @@ def serving(site: Site):
     """Serves in a thread; yields the address of the root, without a slash."""
 
     class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.do_GET()
+
         def do_GET(self):
             site.requests.append(dict(self.headers))
             answer = site.script.pop(0) if site.script else site.whole

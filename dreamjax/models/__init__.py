@@ -1,8 +1,9 @@
 """Networks: `load("vgg16.torchvision")`, or any network of your own.
 
 `zoo.PORTS` has the weight sets that the project knows, `docs/models.md` lists them. A
-name with a colon, "package.module:function", calls a function of your own that returns
-a `Model`; see docs/own_model.md.
+name that begins with "hf:" or "timm:" is a repository of the hub. Another name with a
+colon, "package.module:function", calls a function of your own that returns a `Model`;
+see docs/own_model.md.
 """
 
 import importlib
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dreamjax.models.adapters import from_function, from_linen, from_nnx
+from dreamjax.models.hub import is_hub_name, load_hub
 from dreamjax.models.model import Model, Record, tap_shapes
 from dreamjax.models.own import load_own
 from dreamjax.models.port import load_port
@@ -33,7 +35,9 @@ def load(name: str, *, weights: str = "", labels: str = "") -> Model:
 
     Args:
       name: a weight set ("vgg16.torchvision"), an architecture ("vgg16", which means
-        its first weight set), or "package.module:function" of your own code.
+        its first weight set), a repository of the hub ("hf:timm/resnet18.a1_in1k",
+        "timm:resnet18.a1_in1k", see `hub.load_hub`), or "package.module:function" of
+        your own code.
       weights: a file of your own for a network of the zoo; see `own.load_own`.
       labels: a file with the names of that file's classes.
 
@@ -47,6 +51,8 @@ def load(name: str, *, weights: str = "", labels: str = "") -> Model:
         if labels:
             raise ValueError(f"labels={labels!r} needs weights, a file of your own.")
         return load_port(find_port(name))
+    if is_hub_name(name) and not weights:
+        return load_hub(name, labels)
     if weights or labels:
         raise ValueError(
             f"weights={weights!r}, labels={labels!r} are for networks of the zoo:"

@@ -184,6 +184,15 @@ def _sharded(path: Path, name: str) -> Contents:
     return Contents(name, shapes, read, _combined(paths), foreign)
 
 
+def shards_of(path: Path) -> list[str]:
+    """Returns the plain names of the files that an index names.
+
+    Raises:
+      ValueError: it is no index, or names something outside its folder.
+    """
+    return list(dict.fromkeys(_weight_map(path).values()))
+
+
 def _weight_map(path: Path) -> Mapping[str, str]:
     """Returns tensor -> file name of an index.
 

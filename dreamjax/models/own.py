@@ -89,7 +89,8 @@ def load_own(
     path, key = split_key(str(weights))
     contents = open_weights(path)
     fit = find_fit(name, ports, contents, key)
-    return _loaded(name, fit, contents, labels, called or contents.name)
+    record = f"{name}:{file_name(called or contents.name)}"
+    return load_fit(record, fit, contents, labels)
 
 
 def split_key(weights: str) -> tuple[str, str]:
@@ -305,8 +306,21 @@ def _distance(trouble: DoesNotFit | None) -> int:
     return len(trouble.missing) + len(trouble.misshapen) + len(trouble.unused)
 
 
-def _loaded(name: str, fit: Fit, contents: Contents, labels: str, called: str) -> Model:
-    """Reads the tensors that fit and makes the model of them."""
+def load_fit(
+    name: str, fit: Fit, contents: Contents, labels: str | Sequence[str]
+) -> Model:
+    """Returns the model of the tensors that fit, which are read now.
+
+    Args:
+      name: of its record.
+      fit: of `find_fit`.
+      contents: of the same file.
+      labels: names of the classes, or the file that has them; "" and () keep those of
+        the published weights where there are as many.
+
+    Raises:
+      ValueError: tensors that are no weights, or another number of labels.
+    """
     used = {n: file for n, file in fit.names.items() if n not in fit.spare}
     arrays = contents.read(used.values())
     tensors = {n: arrays[file] for n, file in used.items()}
@@ -314,7 +328,7 @@ def _loaded(name: str, fit: Fit, contents: Contents, labels: str, called: str) -
     shapes = parameter_shapes(fit.port)
     variables = fit.port.convert(tensors, shapes, contents.name)
     check_variables(variables, contents.name)
-    record = _record(f"{name}:{file_name(called)}", fit, contents, labels)
+    record = _record(name, fit, contents, labels)
     _tell(record, fit, contents)
     return build(fit.port._replace(record=record), variables)
 
@@ -329,14 +343,17 @@ def _check_tensors(name: str, tensors: Mapping[str, np.ndarray]) -> None:
             )
 
 
-def _record(name: str, fit: Fit, contents: Contents, labels: str) -> Record:
+def _record(
+    name: str, fit: Fit, contents: Contents, labels: str | Sequence[str]
+) -> Record:
     published = fit.port.record
     kept = published.labels if fit.classes == len(published.labels) else ()
-    given = read_labels(labels) if labels else kept
-    if labels and len(given) != fit.classes:
+    given = read_labels(labels) if isinstance(labels, str) and labels else labels
+    given = tuple(given) or kept
+    if labels and fit.classes and len(given) != fit.classes:
+        of = f"labels={labels!r} names" if isinstance(labels, str) else "its config has"
         raise ValueError(
-            f"labels={labels!r} names {len(given)} classes; {contents.name!r} has"
-            f" {fit.classes}."
+            f"{of} {len(given)} classes; {contents.name!r} has {fit.classes}."
         )
     usual = _size_of(parameter_shapes(PORTS[published.name]))
     count = _size_of(parameter_shapes(fit.port))
@@ -373,7 +390,10 @@ def _tell(record: Record, fit: Fit, contents: Contents) -> None:
     if fit.prefix:
         parts.append(f"after {fit.prefix!r}")
     if fit.classes:
-        named = f", named as {fit.port.record.name}'s" if record.labels else ""
+        published = fit.port.record
+        named = ", with names given" if record.labels else ""
+        if record.labels == published.labels:
+            named = f", named as {published.name}'s"
         parts.append(f"{fit.classes} classes{named}")
     else:
         parts.append("no classifier, so no logits")

@@ -100,7 +100,7 @@ def check_recipe(recipe: Mapping[str, Any], path: str | Path) -> None:
 
 
 RUNS = whole(0, 10**9)
-NETWORK = text(200, pattern=r"[\w./\-]*(:[\w./\-]*)?")
+NETWORK = text(200, pattern=r"[\w./\-]*(:[\w./\-@]*)?")
 DIGEST = text(64, pattern="[0-9a-f]*")
 SCHEMA = record(
     {
