@@ -13,10 +13,12 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
+from dreamjax.deepdream import plan
 from dreamjax.deepdream import run as dream_run
 from dreamjax.deepdream.config import dream_config, take_dream
 from dreamjax.deepdream.film import film, moved
 from dreamjax.deepdream.finish import blended, keep_color
+from dreamjax.deepdream.plan import planned_memory
 from dreamjax.deepdream.run import dream
 from dreamjax.deepdream.studio import (
     keys_of,
@@ -565,3 +567,32 @@ def test_a6_a_harmed_log_of_a_dream_is_written_again(photos, tmp_path):
     assert any("events of runs 0 were damaged or missing" in line for line in said)
     assert merged.read_bytes() == kept
     assert len(list((tmp_path / "tb").glob("0000*/*"))) == 1
+
+
+def test_a8_a_dream_goes_on_in_the_blocks_and_tiles_that_it_was_begun_in(
+    tmp_path, monkeypatch
+):
+    """Less memory is free at the second start; nothing is made again, or otherwise."""
+    free = [8_000_000_000]
+    monkeypatch.setattr(plan, "free_memory", lambda: free[0])
+    config = config_of(memory=0.0, objective="b:unit", unit=(0, 1, 2), longest=64)
+    Image.fromarray(np.uint8(255 * noise(60, 64))).save(tmp_path / "photo.png")
+    config.image = str(tmp_path / "photo.png")
+    sizes = [(60, 64)]
+    begun = open_studio(config, sizes, memory=planned_memory(tmp_path / "a", config))
+    first = dream(config, tmp_path / "a", report=lambda line: None)[0]
+    result = tmp_path / "a" / "results" / "block_0000.npz"
+    before = result.read_bytes()
+    free[0] = 3_000_000  # for one run at a time, in smaller tiles
+    assert plan.runs_at_once(config, (60, 64)) == 1
+    lines = []
+    again = dream(config, tmp_path / "a", report=lines.append)[0]
+    assert result.read_bytes() == before and any("is finished" in x for x in lines)
+    np.testing.assert_array_equal(again.images, first.images)
+    memory = planned_memory(tmp_path / "a", config)
+    gone_on = open_studio(config, sizes, memory=memory)
+    tiles = [make_easel(studio, (60, 64), 3).said for studio in (begun, gone_on)]
+    assert tiles[0] == tiles[1]
+    (tmp_path / "a" / "memory.json").write_text('{"bytes": 0}')
+    with pytest.raises(ValueError, match=r"memory\.json.*damaged.*Delete it"):
+        dream(config, tmp_path / "a", report=lambda line: None)

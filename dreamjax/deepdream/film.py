@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from dreamjax import checkpoint
 from dreamjax.deepdream.config import take_dream
+from dreamjax.deepdream.plan import keep_memory_plan, planned_memory
 from dreamjax.deepdream.run import find_photos, photo_files
 from dreamjax.deepdream.studio import (
     dream_identity,
@@ -130,7 +131,10 @@ def film(
         if first < count:
             made_on = environments(made_on)
             write_environment(workdir, made_on)
-            opened = open_studio(config, [photo.shape[:2]], model, given)
+            memory = planned_memory(workdir, config)
+            keep_memory_plan(workdir, memory)
+            sizes = [photo.shape[:2]]
+            opened = open_studio(config, sizes, model, given, memory)
             settings = number_of_runs(opened.config)
             paint = make_painter(
                 opened,

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +14,9 @@ from dreamjax.deepdream.reach import Reach
 from dreamjax.deepdream.tiles import Overlap, overlap_of, tile_shape
 from dreamjax.deepdream.views import Flat, Panorama
 from dreamjax.errors import require
+from dreamjax.files import write_text
 from dreamjax.footprint import free_memory
+from dreamjax.json_file import read_json, record, whole
 from dreamjax.models.model import Model, tap_shapes
 from dreamjax.sweep import CPU_RUNS
 
@@ -24,6 +27,8 @@ PICTURES = 12  # float32 pictures [H, W, 3] that are alive at once, per run
 CPU_TILE = 2048 * 2048  # pixels
 CPU_LANES = 512 * 512  # pixels of all tiles of a call, likewise
 GPU_TILE = 2048 * 2048
+MEMORY = "memory.json"  # of a dream's folder
+KEPT = record({"bytes": whole(1, 2**50)})
 
 
 class Memory(NamedTuple):
@@ -125,6 +130,35 @@ def make_plan(
         border=config["border"],
     )
     return plan, memory
+
+
+def planned_memory(folder: Path, config: Mapping[str, Any]) -> float:
+    """Returns the memory, in GB, by which a folder's dream is cut into tiles, blocks.
+
+    It is the config's, else half of what was free when the folder was begun: what is
+    free at a later start changes neither blocks nor the order of sums.
+
+    Args:
+      folder: of one dream, film or clip.
+      config: of the dream.
+
+    Raises:
+      ValueError: the file that keeps it is damaged.
+    """
+    path = folder / MEMORY
+    if config["memory"] > 0 or not path.exists():
+        return allowed_bytes(config) / 1e9
+    remedy = (
+        "Delete it: what was begun goes on in other tiles, and may round otherwise."
+    )
+    kept = read_json(path, "plan of memory", schema=KEPT, remedy=remedy)
+    return kept["bytes"] / 1e9
+
+
+def keep_memory_plan(folder: Path, memory: float) -> None:
+    """Keeps what `planned_memory` gave when the folder was begun."""
+    if not (folder / MEMORY).exists():
+        write_text(folder / MEMORY, f'{{"bytes": {round(memory * 1e9)}}}\n')
 
 
 def allowed_bytes(config: Mapping[str, Any]) -> int:

@@ -22,7 +22,13 @@ from dreamjax.build import PHOTOS, Experiment, picture_path
 from dreamjax.deepdream.config import NOISE, take_dream
 from dreamjax.deepdream.engine import Passage
 from dreamjax.deepdream.octaves import LEAST, resizer
-from dreamjax.deepdream.plan import allowed_bytes, picture_bytes, runs_at_once
+from dreamjax.deepdream.plan import (
+    allowed_bytes,
+    keep_memory_plan,
+    picture_bytes,
+    planned_memory,
+    runs_at_once,
+)
 from dreamjax.deepdream.studio import (
     Easel,
     Studio,
@@ -324,11 +330,13 @@ def _make(
     """
     photo = given.pixels
     config = {**studio.config, "image": given.source}
-    studio = studio._replace(config=config)
+    memory = planned_memory(folder, config)
+    studio = studio._replace(config=config, memory=memory)
     if math.prod(photo.shape[:2]) > LARGE:
         return_memory()
     count = number_of_runs(config)
-    size = min(count, runs_at_once(config, photo.shape[:2]))
+    planned = {**config, "memory": memory}
+    size = min(count, runs_at_once(planned, photo.shape[:2]))
     easel = make_easel(studio, photo.shape[:2], size)
     identity = dream_identity(config, studio.model, photo_files(given.source))
     digest = hashlib.sha256(np.ascontiguousarray(photo)).hexdigest()
@@ -337,6 +345,7 @@ def _make(
     blocks = [list(range(i, min(i + size, count))) for i in range(0, count, size)]
     with locked(folder):
         claim(folder, identity, report=report)
+        keep_memory_plan(folder, memory)
         if not (folder / "env.json").exists():
             write_environment(folder, [environment()])
         parts = [{"runs": block} for block in blocks]

@@ -20,7 +20,7 @@ from dreamjax.deepdream.config import sweep_config, take_dream
 from dreamjax.deepdream.engine import Dreamed, make_dreamer
 from dreamjax.deepdream.finish import blended, keep_color
 from dreamjax.deepdream.network import Look, make_look
-from dreamjax.deepdream.plan import make_plan, sizes_of, told
+from dreamjax.deepdream.plan import allowed_bytes, make_plan, sizes_of, told
 from dreamjax.deepdream.reach import Reach, measure_reach
 from dreamjax.errors import require
 from dreamjax.identity import Identity, identify
@@ -45,6 +45,7 @@ class Studio(NamedTuple):
       goals: tap -> activations [R, h, w, K] of each run's guide.
       pictures: (H, W) of all pictures to come, by which the tiles are chosen.
       given: pictures that the config names and that came as arrays.
+      memory: GB by which pictures are cut into tiles.
     """
 
     config: dict[str, Any]
@@ -54,6 +55,7 @@ class Studio(NamedTuple):
     goals: Mapping[str, Array]
     pictures: tuple[tuple[int, int], ...]
     given: Mapping[str, np.ndarray]
+    memory: float
 
 
 class Easel(NamedTuple):
@@ -88,7 +90,8 @@ def make_easel(studio: Studio, size: tuple[int, int], runs: int) -> Easel:
     """
     config, model = studio.config, studio.model
     experiment = _experiment(config, model, size, studio.given)
-    plan, memory = make_plan(config, experiment, studio.reaches, studio.pictures, runs)
+    planned = {**config, "memory": studio.memory}
+    plan, memory = make_plan(planned, experiment, studio.reaches, studio.pictures, runs)
     dreamer = make_dreamer(experiment, plan, studio.look)
     sizes = sizes_of(config, size, plan.overlap.align)
     strengths = [run["octave_strength"] for run in experiment.runs]
@@ -230,6 +233,7 @@ def open_studio(
     pictures: Sequence[tuple[int, int]],
     model: Model | None = None,
     given: Mapping[str, np.ndarray] | None = None,
+    memory: float | None = None,
 ) -> Studio:
     """Checks a config and loads what every picture needs.
 
@@ -238,6 +242,8 @@ def open_studio(
       pictures: (H, W) of the pictures to come.
       model: a network of your own; None loads config["model"].
       given: pictures by the names that the config calls them by, instead of files.
+      memory: GB by which pictures are cut into tiles; None takes the config's, or half
+        of what is free.
 
     Raises:
       ValueError: naming the key, its value and what is allowed.
@@ -260,7 +266,8 @@ def open_studio(
     reaches = keep_program(key, lambda: measure_reach(model, taps))
     look = make_look(experiment, reaches)
     goals = _goals(experiment, list(reaches))
-    return Studio(config, model, reaches, look, goals, tuple(pictures), given)
+    memory = allowed_bytes(config) / 1e9 if memory is None else memory
+    return Studio(config, model, reaches, look, goals, tuple(pictures), given, memory)
 
 
 def say_frozen(frame: int) -> None:

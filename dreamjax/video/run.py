@@ -10,6 +10,7 @@ import numpy as np
 
 from dreamjax.deepdream.config import take_dream
 from dreamjax.deepdream.octaves import resizer
+from dreamjax.deepdream.plan import keep_memory_plan, planned_memory
 from dreamjax.deepdream.studio import (
     Studio,
     dream_identity,
@@ -20,7 +21,6 @@ from dreamjax.deepdream.studio import (
 from dreamjax.files import write_text
 from dreamjax.models.model import Model
 from dreamjax.panorama import require_panorama
-from dreamjax.paths import given_path
 from dreamjax.report.panorama_page import panorama_page
 from dreamjax.terminal import tell
 from dreamjax.video.clip import Clip, open_clip, pyav
@@ -108,9 +108,9 @@ def run_video(
         output=own["output"],
         quality=own["quality"],
     )
-    dream_frame = _dreamer(config, own["carry_steps"], clip.size, model, given)
+    dream_frame = _dreamer(config, own["carry_steps"], clip.size, model, given, workdir)
     identity = dream_identity(config, model)
-    workdir, plain = given_path("workdir", workdir), None
+    plain = None
     if own["compare"]:
         alone = dataclasses.replace(
             settings, blend_moving=0.0, blend_static=0.0, settle=0.0
@@ -136,6 +136,7 @@ def _dreamer(
     size: tuple[int, int],
     model: Model | None,
     given: Mapping[str, np.ndarray],
+    workdir: Path,
 ) -> DreamFrame:
     """Returns what dreams a frame: in full where it starts fresh, else in a few steps.
 
@@ -145,7 +146,9 @@ def _dreamer(
 
     @functools.cache
     def studio() -> Studio:
-        return open_studio(config, [size], model, given)
+        memory = planned_memory(workdir, config)
+        keep_memory_plan(workdir, memory)
+        return open_studio(config, [size], model, given, memory)
 
     @functools.cache
     def turns() -> int:
