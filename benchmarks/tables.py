@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.timing import table
-from dreamjax.errors import require
 from dreamjax.files import write_text
 from dreamjax.published import output_folder
 
@@ -295,8 +294,8 @@ def write_tables(folder: Path) -> Path:
     parts = [
         "# Measured",
         "Made by `python -m benchmarks.tables` of the JSON files beside it, these by"
-        " `make bench`. Ratios are theirs / ours, above 1 dreamjax is faster: medians"
-        " (least … largest) over rounds that took turns.",
+        " `python -m benchmarks.all`. Ratios are theirs / ours, above 1 dreamjax is"
+        " faster: medians (least … largest) over rounds that took turns.",
         "## What was aimed at",
         aims_table(records),
     ]
@@ -315,7 +314,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--publish", action="store_true")
     given = parser.parse_args(arguments)
     folder = output_folder("folder", given.folder, FOLDER, PUBLISHED, given.publish)
-    require(folder.is_dir(), "folder", str(folder), "make bench makes it")
+    if not folder.is_dir():
+        parser.error(f"there is no {folder}; python -m benchmarks.all makes it")
     print(write_tables(folder))
     return 0
 

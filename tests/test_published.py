@@ -5,6 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.documented import (
+    COMMANDS,
+    clean_copy,
+    documented,
+    known,
+    try_commands,
+)
 from dreamjax.published import (
     REPO,
     is_published,
@@ -100,3 +107,29 @@ def test_a5_a_published_figure_replaces_the_old_one(tmp_path):
     ]
     assert (old / "smith2020.fig1.jpg").read_bytes() == b"runs"
     assert publish_figure(new, tmp_path / "first") and (tmp_path / "first").is_dir()
+
+
+def test_a5_every_documented_command_is_run_or_has_a_reason():
+    found = {command: known(command) for command in documented()}
+    assert len(found) > 60
+    assert [command for command, entry in found.items() if entry is None] == []
+    for entry in COMMANDS:
+        assert entry.run in ("quick", "yes", "no")
+        assert (entry.run == "no") == bool(entry.why), entry
+    assert known("python -m experiments.visualise --config=new.py") is None
+
+
+@pytest.mark.skipif(not (REPO / ".git").exists(), reason="asks git: needs a checkout")
+def test_a5_documented_commands_change_no_committed_file(tmp_path):
+    """The quick ones; `python -m benchmarks.documented` runs all below a minute."""
+    quick = [c for c in documented() if known(c).run == "quick"]
+    assert any("--quicktest" in command for command in quick)
+    assert list(try_commands(quick, clean_copy(tmp_path))) == []
+
+
+@pytest.mark.skipif(not (REPO / ".git").exists(), reason="asks git: needs a checkout")
+def test_a5_a_command_that_changes_a_committed_file_is_found(tmp_path):
+    copy = clean_copy(tmp_path)
+    touches = "echo more >> results/dream/README.md; echo x > results/new.json"
+    (wrong,) = try_commands(["true", touches], copy)
+    assert "results/new.json" in wrong and "results/dream/README.md" in wrong
