@@ -255,6 +255,6 @@ def test_what_the_converter_raises_is_not_hidden():
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "../a", ".a", "a b"])
-def test_hostile_names_are_refused(name):
+def test_b8_hostile_names_are_refused(name):
     with pytest.raises(ValueError, match="name="):
         cached(name, SHA256, Convert())

@@ -402,7 +402,7 @@ def test_a_page_is_no_file(site, cache):
     assert names(cache) == []
 
 
-def test_redirects_are_followed_where_they_may_go(site, cache):
+def test_b8_redirects_are_followed_where_they_may_go(site, cache):
     site.script = [status(302, Location=f"{site.address}/elsewhere")]
     assert locate(source(site), "net").path.read_bytes() == CONTENT
     assert len(site.requests) == 2
@@ -414,7 +414,7 @@ def test_redirects_are_followed_where_they_may_go(site, cache):
     assert names(cache) == ["net.bin"]
 
 
-def test_no_redirect_gives_up_tls():
+def test_b8_no_redirect_gives_up_tls():
     check_redirect("https://a.org/x", "https://b.org/y")
     check_redirect("http://localhost/x", "https://b.org/y")
     for after in ("http://localhost/y", "http://dl.caffe.berkeleyvision.org/y"):
@@ -444,7 +444,7 @@ def test_no_room_is_said_before_the_download(site, cache, monkeypatch):
     refused("300kB are to come and 1.00kB are free", locate, source(site), "net")
 
 
-def test_a_full_disk_keeps_what_came(site, cache, monkeypatch):
+def test_b8_a_full_disk_keeps_what_came(site, cache, monkeypatch):
     def full(file, chunk):
         if file.tell() >= 2 * module.CHUNK:
             raise OSError(28, "No space left on device")
@@ -671,7 +671,7 @@ def test_content_is_checked_at_any_path(site, tmp_path):
         "converted",
     ],
 )
-def test_hostile_names_are_refused(name):
+def test_b8_hostile_names_are_refused(name):
     with pytest.raises(ValueError, match="file="):
         Source(name)
     if name not in ("", "a/b", "../b", "/b", "a b"):

@@ -98,7 +98,7 @@ def test_new_hyperparameters_compile_nothing(loop):
     assert loop.update._cache_size() == before == 1
 
 
-def test_nan_run_freezes_and_harms_no_neighbor(loop):
+def test_b8_nan_run_freezes_and_harms_no_neighbor(loop):
     state, hp = loop.start()
     healthy = loop.images(loop.steps(state, hp, 6)[0], hp)
     rates = np.full(6, 0.1, np.float32)

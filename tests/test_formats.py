@@ -923,7 +923,7 @@ HOSTILE: dict[str, dict[str, tuple[Any, str]]] = {
 @pytest.mark.parametrize(
     ("name", "case"), [(n, case) for n, cases in HOSTILE.items() for case in cases]
 )
-def test_hostile(read, tmp_path, name, case):
+def test_b8_hostile_weights(read, tmp_path, name, case):
     content, message = HOSTILE[name][case]
     content = content() if callable(content) else content
     with pytest.raises(ValueError, match=message) as caught:

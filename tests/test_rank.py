@@ -237,7 +237,7 @@ def test_what_is_no_picture_of_the_sweep_is_not_served(folder):
             assert refused(get, address + place) == 404
 
 
-def test_only_the_page_itself_may_ask_and_answer(folder):
+def test_b8_only_the_page_itself_may_ask_and_answer(folder):
     good = {"answer": "left", "number": 0}
     with serving(folder) as (session, address):
         port = int(address.split(":")[2].split("/")[0])

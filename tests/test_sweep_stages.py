@@ -233,7 +233,7 @@ def test_what_does_not_fit_is_made_in_smaller_calls(short, tmp_path, monkeypatch
     np.testing.assert_allclose(result.images, short[1].images, atol=SAME)
 
 
-def test_a_full_disk_loses_at_most_the_block_in_flight(short, tmp_path, monkeypatch):
+def test_b8_a_full_disk_loses_at_most_the_block_in_flight(short, tmp_path, monkeypatch):
     write = shards.write_result
 
     def full(path, *rest):
@@ -252,7 +252,7 @@ def test_a_full_disk_loses_at_most_the_block_in_flight(short, tmp_path, monkeypa
     np.testing.assert_array_equal(result.images, short[1].images)
 
 
-def test_a_full_disk_costs_a_checkpoint_only(short, tmp_path, monkeypatch, capsys):
+def test_b8_a_full_disk_costs_a_checkpoint_only(short, tmp_path, monkeypatch, capsys):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
