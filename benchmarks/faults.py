@@ -1,6 +1,6 @@
 """Breaks what dreamjax makes in every way that we can think of; counts what was lost.
 
-    python -m benchmarks.faults [--parts points,signals,damage,random] [--kills 12]
+    python -m benchmarks.faults [--parts points,signals,jobs,damage,random] [--kills 12]
 
 Each command is made once in peace, at toy size. Then copies of it die at chosen points
 and at random moments, get signals once and twice, get each of their files cut, flipped,
@@ -41,7 +41,9 @@ from dreamjax.plan import read_plan
 from dreamjax.shards import read_result, result_path
 
 REPO = Path(__file__).resolve().parent.parent
-PARTS = ("points", "signals", "damage", "random")
+FLAGS = "--xla_backend_optimization_level=0"
+"""XLA's flags, of this process and all others: other flags round differently."""
+PARTS = ("points", "signals", "jobs", "damage", "random")
 SWEEP = """
 import sys
 from dreamjax.cache import use_compile_cache
@@ -147,12 +149,11 @@ def counted(name: str, verdicts: Mapping[str, str]) -> Fault:
 
 def child(name: str, inputs: Path, out: Path, point: str = "") -> subprocess.Popen:
     """Starts a command in a process of its own, to die at a point."""
-    flags = "--xla_backend_optimization_level=0"
     module = [sys.executable, "-m", "benchmarks.fault_commands"]
     return subprocess.Popen(
         [*module, name, str(inputs), str(out), point],
         cwd=REPO,
-        env={**os.environ, "XLA_FLAGS": flags},
+        env={**os.environ, "XLA_FLAGS": FLAGS},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -255,6 +256,86 @@ def signaled(inputs: Path, folder: Path) -> Fault:
             apart = lost(straight, out)
             verdicts[f"{name} × {times}"] = f"lost: {apart}" if apart else "same"
     return counted("SIGINT, SIGTERM, SIGHUP, once and twice", verdicts)
+
+
+# One of two processes of a job on one folder.
+
+PLACES = {"leader": (0,), "follower": (1,), "both": (0, 1)}
+MOMENTS = {
+    "in its first block": "checkpoints/block_{:04d}.npz",
+    "after its first block": "results/block_{:04d}.npz",
+    "before the runs are halved": "results/block_{:04d}.npz",
+}
+"""A moment of a process, and the file that tells of it, by number of the block."""
+
+
+def job_config() -> Any:
+    """Returns the config of a job: the sweep, shorter, a checkpoint whenever it can."""
+    config = sweep_config()
+    config.steps, config.rungs, config.log_every = 400, (200,), 10
+    config.checkpoint_seconds = 0.0
+    return config
+
+
+def member(inputs: Path, workdir: Path, process: int) -> subprocess.Popen:
+    """Starts one of the two processes of a job."""
+    config, place = inputs / "job.py", f"--processes=2 --process={process}"
+    config.write_text("from benchmarks.faults import job_config as get_config\n")
+    module = [sys.executable, "-m", "experiments.visualize", f"--config={config}"]
+    return subprocess.Popen(
+        [*module, f"--workdir={workdir}", "--hosts", *place.split()],
+        cwd=REPO,
+        env={**os.environ, "XLA_FLAGS": FLAGS},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def shared(inputs: Path, folder: Path) -> Fault:
+    """Ends one process of a job or both at several moments, and starts it again."""
+    peace = folder / "job_peace"
+    with contextlib.redirect_stdout(io.StringIO()):
+        end_well([member(inputs, peace, process) for process in (0, 1)])
+    expected, verdicts = commands.outcome(peace), {}
+    for place, victims in PLACES.items():
+        for name in ("SIGKILL", "SIGTERM"):
+            for moment, file in MOMENTS.items():
+                out = folder / "job"
+                later = 2 * (moment == "before the runs are halved")
+                told = [out / file.format(victim + later) for victim in victims]
+                members = [member(inputs, out, process) for process in (0, 1)]
+                while not all(path.exists() for path in told):
+                    time.sleep(0.01)
+                    for victim in victims:
+                        if members[victim].poll() is not None:
+                            said = members[victim].communicate()[0]
+                            raise RuntimeError(f"{place}, {moment}: missed; {said}")
+                for victim in victims:
+                    members[victim].send_signal(getattr(signal, name))
+                for victim in victims:
+                    said = members[victim].communicate(timeout=600)[0]
+                    if members[victim].returncode == 0:
+                        raise RuntimeError(f"{name} did not end it: {said[-2000:]}")
+                    members[victim] = member(inputs, out, victim)
+                verdicts[f"{place}, {name} {moment}"] = verdict(
+                    expected, out, lambda members=members: end_well(members)
+                )
+                shutil.rmtree(out)
+    return counted("a process of a job of two: kill -9, SIGTERM", verdicts)
+
+
+def end_well(members: list[subprocess.Popen]) -> None:
+    """Lets the processes of a job end, and passes on what they say.
+
+    Raises:
+      ValueError: one of them did not end well.
+    """
+    for process in members:
+        said = process.communicate(timeout=600)[0]
+        if process.returncode != 0:
+            raise ValueError(said[-2000:])
+        print(said)
 
 
 # Damage to the files of a finished folder.
@@ -387,11 +468,10 @@ def sweep_config():
 
 def start(workdir: Path) -> subprocess.Popen:
     """Starts the sweep in a process of its own."""
-    flags = "--xla_backend_optimization_level=0"
     return subprocess.Popen(
         [sys.executable, "-c", SWEEP, str(workdir)],
         cwd=REPO,
-        env={**os.environ, "XLA_FLAGS": flags},
+        env={**os.environ, "XLA_FLAGS": FLAGS},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -604,6 +684,7 @@ def main() -> int:
         parser.error(f"--parts={given.parts!r}: of {', '.join(PARTS)}")
     from dreamjax.cache import use_compile_cache
 
+    os.environ["XLA_FLAGS"] = FLAGS
     use_compile_cache()
     with tempfile.TemporaryDirectory() as name:
         folder, inputs = Path(name), Path(name) / "inputs"
@@ -612,6 +693,8 @@ def main() -> int:
             found += at_points(inputs, folder, given.commands.split(","))
         if "signals" in parts:
             found.append(signaled(inputs, folder))
+        if "jobs" in parts:
+            found.append(shared(inputs, folder))
         if "damage" in parts:
             found += damaged(inputs, folder)
         if "random" in parts:
