@@ -10,6 +10,7 @@ log and TensorBoard events as in peace, or refuse with a line that names the fil
 
 What else may come of it is counted: *lost* is another outcome that a line told of,
 *silent* another outcome without a word. The exit status is 1 where there is either.
+The source tree must stay as it is meanwhile, since its commit is compared as well.
 Needs Linux; the full disk is a small tmpfs where mounting is allowed and skipped where
 it is not.
 """
