@@ -16,10 +16,11 @@ from dreamjax import hosts, runner
 from dreamjax.interrupt import Interrupted
 from dreamjax.plan import read_plan
 from dreamjax.workdir import announce, is_running, locked
+from tests.conftest import FAST_COMPILE
 from tests.test_sweep_stages import config_of
 
 REPO = Path(__file__).resolve().parent.parent
-FAST = "--xla_backend_optimization_level=0"
+FAST = " ".join(FAST_COMPILE)
 
 DEVICES = """
 import sys
