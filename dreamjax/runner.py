@@ -18,6 +18,7 @@ steps it makes what is missing.
 
 import hashlib
 import math
+import numbers
 import sys
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -356,7 +357,7 @@ def run(
             result = _run(
                 experiment, workdir, chosen, lanes, devices, hosts, wait, report
             )
-            return result if runs is None else _as_asked(result, runs)
+            return result if runs is None else _as_asked(result, chosen)
         except OSError as error:
             if error.errno not in FULL:
                 raise
@@ -494,10 +495,16 @@ def _chosen(experiment: Experiment, runs: Sequence[int] | None) -> list[int]:
     count = len(experiment.runs)
     if runs is None:
         return list(range(count))
+    allowed = f"at least one whole number, each in 0 … {count - 1}"
+    require(np.iterable(runs) and not isinstance(runs, str), "runs", runs, allowed)
+    runs = list(runs)
+    require(bool(runs), "runs", runs, allowed)
     for run_id in runs:
+        whole = isinstance(run_id, numbers.Integral) and not isinstance(run_id, bool)
+        require(whole, "runs", run_id, allowed)
         if not 0 <= run_id < count:
             raise ValueError(f"runs={run_id} is out of range: 0 … {count - 1}.")
-    return list(runs)
+    return [int(run_id) for run_id in runs]
 
 
 def _devices(

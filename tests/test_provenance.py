@@ -102,6 +102,12 @@ def test_a7_results_are_found_by_number_and_come_as_asked(tmp_path):
     np.testing.assert_array_equal(some.images, first.images)
 
 
+@pytest.mark.parametrize("runs", [[], 1, "01", [True], [0.5], [None]])
+def test_b7_runs_are_whole_numbers_of_the_sweep(runs, tmp_path):
+    with pytest.raises(ValueError, match=r"runs=.*at least one whole number"):
+        runner.run(short_config(unit=(3, 1)), tmp_path, runs=runs, report=quiet)
+
+
 def test_a7_a_folder_whose_order_changed_is_made_again(tmp_path, monkeypatch, capsys):
     from absl import flags
 
