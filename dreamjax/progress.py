@@ -57,11 +57,13 @@ class Compiling:
         terminal = sys.stderr.isatty()
         while not self._over.wait(wait):
             text = f"{self._what} … {time.monotonic() - start:.0f} s"
-            if terminal:
-                print(f"\r{text}", end="", file=sys.stderr, flush=True)
-                wait = 1.0
-            else:
-                self._report(text)
-                wait = EVERY
+            try:
+                if terminal:
+                    print(f"\r{text}", end="", file=sys.stderr, flush=True)
+                else:
+                    self._report(text)
+            except OSError:  # nobody reads any more: the command's next line ends it
+                return
+            wait = 1.0 if terminal else EVERY
         if terminal and wait == 1.0:
             print(f"\r{' ' * (len(self._what) + 12)}\r", end="", file=sys.stderr)

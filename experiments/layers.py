@@ -13,6 +13,7 @@ from absl import flags
 from dreamjax import models
 from dreamjax.cli import image_size, launch
 from dreamjax.deepdream.reach import told_fields
+from dreamjax.models.model import count_parameters
 from dreamjax.models.port import outline
 from dreamjax.models.zoo import find_port
 from experiments.network import network_flags
@@ -36,7 +37,8 @@ def main(arguments: list[str]) -> int:
     shapes = models.tap_shapes(model, size)
     width = max(map(len, [*shapes, *model.record.head_taps]))
     record = model.record
-    print(f"{record.name}, {record.parameters:,} parameters, {record.license}")
+    told = [record.name, f"{count_parameters(model):,} parameters", record.license]
+    print(", ".join(text for text in told if text))
     print(f"taps at {size[0]}×{size[1]} px:")
     seen = told_fields(model, list(shapes)) if REACH.value else {}
     for name, (_, *shape) in shapes.items():

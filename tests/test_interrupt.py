@@ -1,5 +1,6 @@
 """Signals: one line at the first, the same status always, nothing lost."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dreamjax import interrupt
+from dreamjax import interrupt, progress
 from dreamjax.interrupt import GO_ON, Interrupted, nothing_to_save, stop_requests
 from dreamjax.progress import Compiling
 from dreamjax.terminal import Terminal
@@ -182,3 +183,18 @@ def test_c7_a_compile_tells_its_time(monkeypatch):
         pass
     assert len(lines) == said
     assert threading.active_count() < 50
+
+
+def test_d7_a_compile_that_nobody_watches_any_more_ends_without_a_trace(
+    monkeypatch, capsys
+):
+    monkeypatch.setattr(progress, "SILENT", 0.001)
+    told = threading.Event()
+
+    def closed(line):
+        told.set()
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    with Compiling(closed):
+        assert told.wait(5)
+    assert "Traceback" not in capsys.readouterr().err

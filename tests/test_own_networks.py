@@ -14,7 +14,7 @@ from dreamjax.build import build
 from dreamjax.config import base_config
 from dreamjax.models import Record, from_function, from_linen, from_nnx, tap_shapes
 from dreamjax.models.layers import PLAIN
-from dreamjax.models.model import Model
+from dreamjax.models.model import Model, count_parameters
 from tests.tiny import tiny_model
 
 RECORD = Record("mine", "here", size=8, min_size=4)
@@ -309,3 +309,10 @@ def test_c4_variables_are_numbers():
     variables["batch_stats"]["BatchNorm_0"]["mean"] = mean
     with pytest.raises(ValueError, match=r"batch_stats/BatchNorm_0/mean.*NaN"):
         from_linen(Norm(), variables, RECORD, train=False)
+
+
+def test_parameters_of_ones_own_network_are_counted():
+    model = tiny_model()
+    assert model.record.parameters == 0
+    leaves = jax.tree.leaves(model.variables)
+    assert count_parameters(model) == sum(np.size(leaf) for leaf in leaves) > 100

@@ -30,7 +30,7 @@ from dreamjax.build import check_numbers
 from dreamjax.config import as_config, plain, take
 from dreamjax.errors import choose, require
 from dreamjax.identity import model_digest, network_identity
-from dreamjax.models.model import Model, tap_shapes
+from dreamjax.models.model import Model, count_parameters, tap_shapes
 from dreamjax.paths import given_path
 from dreamjax.runner import run
 from dreamjax.terminal import tell
@@ -208,7 +208,7 @@ def network_record(model: Model, size: tuple[int, int]) -> dict[str, Any]:
         "source": record.source,
         "sha256": network_identity(model).weights,
         "license": record.license,
-        "parameters": record.parameters,
+        "parameters": count_parameters(model),
         "year": record.year,
         "taps": list(shapes),
         "labels": list(record.labels),

@@ -6,6 +6,7 @@ imports Flax.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -96,6 +97,12 @@ def from_network(
         return network(variables, preprocess(images, record), rules)
 
     return Model(taps, variables, record, network)
+
+
+def count_parameters(model: Model) -> int:
+    """Returns how many weights a network has: as its record tells, else counted."""
+    leaves = jax.tree.leaves(model.variables)
+    return model.record.parameters or sum(math.prod(jnp.shape(x)) for x in leaves)
 
 
 def check_variables(variables: Any, name: str) -> None:
