@@ -7,6 +7,7 @@ that are about the optimized program start a process of their own.
 
 import gc
 import os
+import signal
 
 FAST_COMPILE = (
     "--xla_backend_optimization_level=0",
@@ -21,6 +22,9 @@ import pytest  # noqa: E402
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Tracing makes many objects that live: a young collection after every 700 is in vain.
 gc.set_threshold(200_000, 50, 100)
+# A suite that is begun under nohup ignores SIGHUP, and so would all that it starts.
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 LONG = ("test_parity", "test_figures", "test_deepdream", "test_cli", "test_devices")
 """Files that take long: they are begun first, so that no worker is left with one."""
