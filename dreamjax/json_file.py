@@ -345,16 +345,6 @@ def record(
     return check
 
 
-def all_of(*schemas: Schema) -> Schema:
-    """Allows what every one of the schemas does."""
-
-    def check(value: Any) -> None:
-        for schema in schemas:
-            schema(value)
-
-    return check
-
-
 def _inside(place: str, schema: Schema, value: Any) -> None:
     try:
         schema(value)
